@@ -1,0 +1,136 @@
+"""Prompts and a batch in, logits at the answer positions out, with any Hugging Face causal LM.
+
+A prompt in front of a causal model is a prefix: its hidden states depend on nothing that follows. So it is
+run once and every sequence attends to the same keys and values, instead of once per sequence; gradients
+flow back through the cache. And the head, which in a multilingual model is half of the weights, is applied
+at the answer positions alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from softprompt.data.batch import Batch
+
+
+class Backbone:
+    """A frozen causal LM with its tokenizer. Not an `nn.Module`: it is in no checkpoint and no optimiser."""
+
+    def __init__(self, model: Any, tokenizer: Any, id: str, revision: str | None) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.id = id
+        self.revision = revision
+
+    @property
+    def width(self) -> int:
+        """d, the width of an embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[1])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the frozen weights are kept in."""
+        return self.model.dtype  # type: ignore[no-any-return]
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest sequence the model was made for; None where its config does not say."""
+        config = self.model.config
+        for name in ("max_position_embeddings", "n_positions", "seq_length"):
+            if isinstance(length := getattr(config, name, None), int):
+                return length
+        return None
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights."""
+        self.model.to(device)
+
+    @torch.no_grad()
+    def embed(self, ids: list[int]) -> Float[Tensor, "n d"]:
+        """The input embeddings of tokens, float32 on the CPU."""
+        table = self.model.get_input_embeddings()
+        embedded: Tensor = table(torch.tensor(ids, dtype=torch.long, device=table.weight.device))
+        return embedded.float().cpu()
+
+    def embedding_table(self) -> Float[Tensor, "V d"]:
+        """The input embeddings of the tokenizer's whole vocabulary (a table may have spare rows)."""
+        return self.embed(list(range(min(len(self.tokenizer), self.model.get_input_embeddings().num_embeddings))))
+
+    def embedding_scale(self) -> float:
+        """Standard deviation of the embedding table's entries."""
+        return self.embedding_table().std().item()
+
+    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """Logits that predict each answer token of the batch, in the batch's order, in the weights' dtype.
+
+        `prompts` are float32 and cast at this seam; a prompt of no rows is no prompt. Prompts of one length
+        run side by side, each length in a forward of its own.
+        """
+        lengths = torch.tensor([prompts[i].shape[0] for i in batch.prompt_of.tolist()])
+        logits, places = [], []
+        token_of_sequence = torch.split(torch.arange(int(batch.answer_lengths.sum())), batch.answer_lengths.tolist())
+        for length in sorted(set(lengths.tolist())):
+            members = (lengths == length).nonzero()[:, 0].tolist()
+            logits.append(self._one_length(prompts, batch, members))
+            places.extend(token_of_sequence[member] for member in members)
+        together = torch.cat(logits) if len(logits) > 1 else logits[0]
+        if len(logits) == 1:
+            return together
+        return together[torch.argsort(torch.cat(places)).to(together.device)]
+
+    def _one_length(
+        self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch, members: list[int]
+    ) -> Float[Tensor, "A V"]:
+        """`answer_logits` of the sequences `members`, whose prompts all have the same number of rows."""
+        device = self.model.device
+        # An answer's last token is predicted, never read.
+        sequences = [ids[:-1] for ids in torch.split(batch.token_ids, batch.lengths.tolist())]
+        padded = pad_sequence([sequences[m] for m in members], batch_first=True).to(device)
+        lengths = batch.lengths[members] - 1
+        present = torch.arange(padded.shape[1]) < lengths[:, None]
+
+        used = sorted({int(batch.prompt_of[m]) for m in members})
+        prefix = torch.stack([prompts[i] for i in used]).to(device, self.dtype)
+        mask = torch.cat([torch.ones(len(members), prefix.shape[1], dtype=torch.bool), present], 1).to(device).long()
+        cache = None
+        if prefix.shape[1]:
+            cache = self.model.base_model(inputs_embeds=prefix, use_cache=True).past_key_values
+            if len(used) == 1:
+                cache.batch_repeat_interleave(len(members))
+            else:
+                rows = [used.index(int(batch.prompt_of[m])) for m in members]
+                cache.batch_select_indices(torch.tensor(rows, device=device))
+
+        ends = lengths + torch.arange(len(members)) * padded.shape[1]  # in the flattened [B·L]
+        answer_lengths = batch.answer_lengths[members]
+        positions = torch.cat([torch.arange(e - a, e) for e, a in zip(ends.tolist(), answer_lengths.tolist(), strict=True)])
+        with keep_before_head(self.model, positions.to(device)):
+            output = self.model(
+                input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
+            )
+        logits: Tensor = output.logits[0]
+        return logits
+
+
+@contextmanager
+def keep_before_head(model: Any, positions: Int[Tensor, "A"]) -> Iterator[None]:
+    """Within, the model's head sees only these positions of its flattened `[B·L]` input.
+
+    The model's own forward still does what it does around the head (scaling, soft-capping), which taking the
+    hidden states from its base model would miss.
+    """
+
+    def select(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden, *rest = inputs
+        return (hidden.flatten(0, 1).index_select(0, positions)[None], *rest)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,168 @@
+"""How well prompts answer: teacher-forced scores over a task's answers, without a generation loop.
+
+Every answer that the task knows is put behind every text. Greedy generation writes exactly an answer when
+the argmax is right at each of its positions, end-of-sequence included, given the positions before it; so one
+forward tells what the model would write, and how likely it finds each answer.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, Metric, SumMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from softprompt.backbone import Backbone
+from softprompt.data.batch import Batch
+from softprompt.data.examples import Example
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one prompt on one set of n examples; all but `loss` are shares between 0 and 1.
+
+    loss: cross-entropy of the right answers, in nats per answer token.
+    exact_match: the model writes the right answer and ends there.
+    rank_accuracy: the right answer is the likeliest of the task's answers (log-probabilities summed over an
+        answer's tokens, end-of-sequence included).
+    macro_f1: F1 of the likeliest answers, averaged over the answers that occur (as SuperGLUE scores CB).
+    outside: what the model writes is none of the task's answers.
+    """
+
+    loss: float
+    exact_match: float
+    rank_accuracy: float
+    macro_f1: float
+    outside: float
+    n: int
+
+
+@dataclass(frozen=True)
+class AnswerScores:
+    """E examples against the K answers of their task."""
+
+    log_probability: Float[Tensor, "E K"]  # nats, summed over the tokens of an answer
+    written: Bool[Tensor, "E K"]  # greedy generation would write exactly this answer
+
+
+@torch.no_grad()
+def score_answers(
+    backbone: Backbone, prompt: Float[Tensor, "n d"], examples: Sequence[Example]
+) -> AnswerScores:
+    """Put every answer behind every text, the prompt in front, and read the logits."""
+    batch = Batch.pack([(example.text_ids, answer) for example in examples for answer in example.answers])
+    logits = backbone.answer_logits([prompt], batch)
+    targets = batch.answer_ids.to(logits.device)
+    sequence = batch.sequence_of_answer_token.to(logits.device)
+    token_log_probability = -F.cross_entropy(logits.float(), targets, reduction="none")
+    wrong = (logits.argmax(-1) != targets).float()
+    zeros = torch.zeros(len(batch.lengths), device=logits.device)
+    shape = (len(examples), -1)
+    return AnswerScores(
+        zeros.index_add(0, sequence, token_log_probability).view(shape),
+        zeros.index_add(0, sequence, wrong).view(shape) == 0,
+    )
+
+
+class ScoreKeeper(nn.Module):
+    """Accumulates answer scores into `Scores`, across batches and across devices."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__()
+        self.n = SumMetric()
+        self.loss = MeanMetric()
+        self.exact_match = MeanMetric()
+        self.outside = MeanMetric()
+        self.rank_accuracy = MulticlassAccuracy(answers, average="micro")
+        self.macro_f1 = MulticlassF1Score(answers, average="macro")
+
+    def update(self, examples: Sequence[Example], scores: AnswerScores) -> None:
+        """Add a batch of labelled examples."""
+        device = scores.written.device
+        labels = torch.tensor([example.label for example in examples], device=device)
+        tokens = torch.tensor([len(example.answers[example.label or 0]) for example in examples], device=device)
+        rows = torch.arange(len(examples), device=device)
+        self.n.update(len(examples))
+        self.loss.update(-scores.log_probability[rows, labels] / tokens, weight=tokens)
+        self.exact_match.update(scores.written[rows, labels].float())
+        self.outside.update((~scores.written.any(1)).float())
+        likeliest = scores.log_probability.argmax(1)
+        self.rank_accuracy.update(likeliest, labels)
+        self.macro_f1.update(likeliest, labels)
+
+    def compute(self) -> Scores:
+        """The scores of all examples since the last reset; on every device the same."""
+        return Scores(
+            loss=self.loss.compute().item(),
+            exact_match=self.exact_match.compute().item(),
+            rank_accuracy=self.rank_accuracy.compute().item(),
+            macro_f1=self.macro_f1.compute().item(),
+            outside=self.outside.compute().item(),
+            n=round(self.n.compute().item()),
+        )
+
+    def reset(self) -> None:
+        """Forget all examples."""
+        for metric in self.children():
+            if isinstance(metric, Metric):
+                metric.reset()
+
+
+def majority_share(examples: Iterable[Example]) -> float:
+    """Share of the commonest label: what always giving one answer would score."""
+    labels = [example.label for example in examples]
+    return max(labels.count(label) for label in set(labels)) / len(labels)
+
+
+class PromptEvaluation(L.LightningModule):
+    """Scores prompts on the batches it is given; after `trainer.validate`, `scores` has one entry each."""
+
+    def __init__(self, backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], answers: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.prompts = nn.ParameterList(prompts)
+        self.keepers = nn.ModuleList(ScoreKeeper(answers) for _ in prompts)
+        self.scores: list[Scores | None] = [None] * len(prompts)
+
+    def setup(self, stage: str) -> None:
+        """Bring the backbone to where the prompts will be."""
+        self.backbone.to(self.trainer.strategy.root_device)
+
+    def own_share(self, examples: list[Example]) -> list[Example]:
+        """This process's part of a batch; all of it unless several devices share the work."""
+        return examples[self.trainer.global_rank :: self.trainer.world_size]
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Examples are plain numbers; what a device needs of them is moved by the backbone."""
+        return batch
+
+    def is_live(self, index: int) -> bool:
+        """Whether this prompt is still of interest."""
+        return True
+
+    def validation_step(self, examples: list[Example], batch_idx: int) -> None:
+        """Score every live prompt on a batch."""
+        if not (own := self.own_share(examples)):
+            return
+        for index, (prompt, keeper) in enumerate(zip(self.prompts, self.keepers, strict=True)):
+            if self.is_live(index):
+                keeper.update(own, score_answers(self.backbone, prompt, own))
+
+    def on_validation_epoch_end(self) -> None:
+        """Turn what was accumulated into scores."""
+        for index, keeper in enumerate(self.keepers):
+            if self.is_live(index):
+                self.scores[index] = keeper.compute()
+                keeper.reset()
+
+    def predict_step(self, examples: list[Example], batch_idx: int) -> list[list[int]]:
+        """For each prompt, the likeliest answer to each example (an index into the task's verbalizers)."""
+        return [
+            score_answers(self.backbone, prompt, examples).log_probability.argmax(1).tolist()
+            for prompt in self.prompts
+        ]

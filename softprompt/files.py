@@ -1,0 +1,48 @@
+"""Files that are either whole or absent, whatever happens to the process that writes them."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from softprompt.errors import UserError
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write to a temporary file beside `path`, flush it to disk, then rename it into place.
+
+    A reader (or a run that resumes after `kill -9`) sees the old content or the new, never a part of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the rename itself must survive a power cut, too
+    finally:
+        os.close(directory)
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256 of `content`."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: should be a JSON object")
+    return content

@@ -1,0 +1,361 @@
+"""Train a pack: runs that share backbone, task and data, side by side, from what was asked to what was learned.
+
+A single run is a pack of one. Runs that are done are skipped, runs that were begun are resumed.
+"""
+
+import json
+import logging
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from torch import Tensor
+
+from softprompt import __version__
+from softprompt.backbone import load_backbone
+from softprompt.data.examples import Example
+from softprompt.data.module import TaskData
+from softprompt.data.sources import Records, read_records
+from softprompt.errors import UserError
+from softprompt.evaluation import PromptEvaluation, Scores, majority_share
+from softprompt.files import read_json, sha256, write_atomically
+from softprompt.progress import HEADER, PackProgress, duration
+from softprompt.prompt import initial_prompt
+from softprompt.run import Run
+from softprompt.settings import PromptSettings, Settings, TrainerSettings
+from softprompt.tracking import WandbTracker
+from softprompt.tuning import PromptTuning, RunState
+
+PACKAGES = ("torch", "lightning", "transformers", "datasets", "torchmetrics", "safetensors")
+
+
+def train_pack(pack: Sequence[Settings], console: Console) -> list[Run]:
+    """Train the runs that `pack` asks for; each leaves a finished directory.
+
+    The settings of a pack differ in `seed` and `prompt` alone.
+
+    Raises:
+        UserError: something asked for cannot be done, or a run's loss ceased to be a number.
+    """
+    first = pack[0]
+    records = read_records(first.data, first.task)
+    runs = [Run(settings, dict(records.fingerprint)) for settings in pack]
+    for run in runs:
+        if run.done:
+            _say(console, f"{run.path} is done ({_summary(run.result())}): nothing to do")
+    unfinished = [run for run in runs if not run.done]
+    if unfinished:
+        Pack(unfinished, records, console).train()
+    return runs
+
+
+class Pack:
+    """Unfinished runs of one backbone, task and data set, on their way to being done."""
+
+    def __init__(self, runs: Sequence[Run], records: Records, console: Console) -> None:
+        self.runs = runs
+        self.settings = runs[0].settings
+        self.console = console
+        options = self.settings.trainer
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        self.backbone = load_backbone(self.settings.model, options.accelerator)
+        self.data = TaskData(
+            self.settings.task,
+            self.settings.data,
+            records,
+            self.backbone.tokenizer,
+            options.batch_size,
+            options.eval_batch_size,
+        )
+        self.instruction = self._instruction()
+        self.progress = PackProgress(console)
+        self.saver = SaveRuns(runs, self.progress, options.checkpoint_seconds)
+        self.trainer = make_trainer(options, [self.saver, self.progress])
+
+    def train(self) -> None:
+        """From wherever each run stands to its result."""
+        baselines = self._baselines()
+        states = [self._state(run) for run in self.runs]
+        self._evaluate_starts(states, baselines)
+        self.data.orders = [state.order for state in states]
+        module = PromptTuning(
+            self.backbone, states, self.data.answers, self.settings.optim, self.settings.trainer
+        )
+        self.saver.open_trackers()
+        try:
+            if any(state.live for state in states):
+                self.progress.say(HEADER)
+                self.progress.report(states, [run.label for run in self.runs])
+                self.trainer.fit(module, datamodule=self.data)
+            self._finish(states, baselines)
+        finally:
+            self.saver.close_trackers()
+
+    def _instruction(self) -> Float[Tensor, "n d"]:
+        """The task's hand-written instruction, untuned."""
+        text = PromptSettings(init="text")
+        return initial_prompt(
+            text, self.backbone, None, self.settings.task.name, self.settings.task.instruction, 0
+        ).matrix
+
+    def _state(self, run: Run) -> RunState:
+        """A run's state: as an earlier process left it, or new."""
+        settings = run.settings
+        if (state := run.resume()) is None:
+            initial = initial_prompt(
+                settings.prompt,
+                self.backbone,
+                self.backbone.revision,
+                settings.task.name,
+                settings.task.instruction,
+                settings.seed,
+            )
+            self.data.check_lengths(initial.matrix.shape[0], self.backbone.context_length)
+            if self.trainer.is_global_zero:
+                run.begin(initial)
+            self.progress.say(f"{run.path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
+            return RunState.start(initial.matrix, self.data.new_order(settings.seed))
+        self.progress.say(f"{run.path}: resumed at step {state.order.total_steps}")
+        return state
+
+    def _scores(
+        self, what: str, prompts: Sequence[Float[Tensor, "_ d"]], examples: Sequence[Example]
+    ) -> list[Scores]:
+        module = PromptEvaluation(self.backbone, prompts, self.data.answers)
+        self.progress.what = what
+        self.trainer.validate(module, self.data.evaluation_batches(examples), verbose=False)
+        self.progress.what = ""
+        return [scores for scores in module.scores if scores is not None]
+
+    def _baselines(self) -> dict[str, Any]:
+        """What no tuning gives on the official validation set; the runs of a sweep share the file."""
+        task, run = self.settings.task, self.runs[0]
+        asked = [asdict(self.settings.model), str(self.backbone.dtype), asdict(task), run.fingerprint]
+        digest = sha256(json.dumps(asked, sort_keys=True).encode())[:8]
+        path = run.path.parent / f"baselines-{digest}.json"
+        if not path.exists():
+            nothing = torch.empty(0, self.backbone.width)
+            no_prompt, instruction = self._scores(
+                "no prompt and the instruction", [nothing, self.instruction], self.data.report
+            )
+            baselines = {
+                "majority": majority_share(self.data.report),
+                "no_prompt": asdict(no_prompt),
+                "instruction": asdict(instruction),
+            }
+            if self.trainer.is_global_zero:
+                write_atomically(path, json.dumps(baselines, indent=2) + "\n")
+            return baselines
+        return read_json(path)
+
+    def _evaluate_starts(self, states: Sequence[RunState], baselines: dict[str, Any]) -> None:
+        """The first row of every new run's learning curve: its prompt before any step."""
+        new = [state for state in states if not state.history]
+        on_report = self.data.selection is self.data.report
+        known = [on_report and torch.equal(state.prompt.detach(), self.instruction) for state in new]
+        unknown = [state for state, is_known in zip(new, known, strict=True) if not is_known]
+        for state, is_known in zip(new, known, strict=True):
+            if is_known:
+                state.observe(Scores(**baselines["instruction"]), self.settings.trainer)
+        if unknown:
+            starts = [state.prompt.detach() for state in unknown]
+            for state, scores in zip(
+                unknown, self._scores("the start", starts, self.data.selection), strict=True
+            ):
+                state.observe(scores, self.settings.trainer)
+
+    def _finish(self, states: Sequence[RunState], baselines: dict[str, Any]) -> None:
+        """Report every run's best prompt on the official validation set, and write its result.
+
+        Raises:
+            UserError: a run failed; the others have their results all the same.
+        """
+        good = [(run, state) for run, state in zip(self.runs, states, strict=True) if not state.failed]
+        if self.data.selection is self.data.report:
+            tuned = [state.best_scores for _, state in good]
+        else:
+            prompts = [state.best_prompt for _, state in good]
+            tuned = [asdict(s) for s in self._scores("the best prompt", prompts, self.data.report)]
+        for (run, state), scores in zip(good, tuned, strict=True):
+            result = self._result(run, state, scores, baselines)
+            if self.data.test:
+                self._predict(run, state)
+            if self.trainer.is_global_zero:
+                run.finish(result)
+            self.saver.results[run.id] = result
+            self.progress.say(f"{run.path}: {_summary(result)}")
+        for run, state in zip(self.runs, states, strict=True):
+            if state.failed:
+                raise UserError(
+                    f"{run.path}: {state.failed}; the run failed. Lower optim.lr={run.settings.optim.lr} "
+                    f"or set trainer.gradient_clip"
+                )
+
+    def _predict(self, run: Run, state: RunState) -> None:
+        """Write the likeliest answer to every test record, one JSON object per line, in the file's order."""
+        module = PromptEvaluation(self.backbone, [state.best_prompt], self.data.answers)
+        batches = self.data.evaluation_batches(self.data.test)
+        self.progress.what = "the test records"
+        predicted = self.trainer.predict(module, batches) or []
+        answers = list(run.settings.task.verbalizers)
+        choice = {
+            example.where: answers[index]
+            for batch, (indices,) in zip(batches, predicted, strict=True)
+            for example, index in zip(batch, indices, strict=True)
+        }
+        lines = [
+            json.dumps({"record": example.where, "answer": choice[example.where]})
+            for example in self.data.test
+        ]
+        if self.trainer.is_global_zero:
+            write_atomically(run.path / "predictions.jsonl", "\n".join(lines) + "\n")
+
+    def _result(
+        self, run: Run, state: RunState, tuned: dict[str, float], baselines: dict[str, Any]
+    ) -> dict[str, Any]:
+        names = Scores.__dataclass_fields__
+        return {
+            "run": run.id,
+            "task": run.settings.task.name,
+            "seed": run.settings.seed,
+            "init": run.settings.prompt.init,
+            "rows": state.prompt.shape[0],
+            "tuned": {name: tuned[name] for name in names},
+            "baselines": baselines,
+            "selected_on": "validation" if self.data.selection is self.data.report else "holdout",
+            "best_step": state.best_step,
+            "steps": state.order.total_steps,
+            "epochs": state.order.epoch,
+            "stopped": state.stopped,
+            "seconds": round(state.seconds, 1),
+            "examples": {
+                "train": len(self.data.train),
+                "selection": len(self.data.selection),
+                "validation": len(self.data.report),
+            },
+            "backbone": {
+                "id": self.backbone.id,
+                "revision": self.backbone.revision,
+                "dtype": str(self.backbone.dtype).removeprefix("torch."),
+            },
+            "data": run.fingerprint,
+            "versions": {
+                "softprompt": __version__,
+                "python": platform.python_version(),
+                **{package: version(package) for package in PACKAGES},
+            },
+            "commit": _commit(),
+        }
+
+
+class SaveRuns(Callback):
+    """Keeps the runs' directories and trackers up to date: after every evaluation, and now and then between."""
+
+    def __init__(self, runs: Sequence[Run], progress: PackProgress, checkpoint_seconds: float) -> None:
+        self.runs = runs
+        self.progress = progress
+        self.checkpoint_seconds = checkpoint_seconds
+        self.results: dict[str, dict[str, Any]] = {}
+        self._trackers: dict[str, WandbTracker] = {}
+        self._saved_at = time.monotonic()
+
+    @rank_zero_only
+    def open_trackers(self) -> None:
+        """Start W&B for the runs that ask for it."""
+        wanted = [run for run in self.runs if run.settings.logger.name == "wandb"]
+        self._trackers = {run.id: WandbTracker(run) for run in wanted}
+
+    @rank_zero_only
+    def close_trackers(self) -> None:
+        """Hand over the results and finish, also when training broke off."""
+        for name, tracker in self._trackers.items():
+            tracker.finish(self.results.get(name))
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Between two steps all runs are in a consistent state."""
+        if time.monotonic() - self._saved_at >= self.checkpoint_seconds:
+            self._save(trainer, module)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """A new row of the learning curve, perhaps a new best prompt."""
+        if not isinstance(module, PromptTuning):
+            return
+        self._save(trainer, module)
+        self.progress.report(module.runs, [run.label for run in self.runs])
+        for run, state in zip(self.runs, module.runs, strict=True):
+            if run.id in self._trackers:
+                self._trackers[run.id].log(state.history[-1])
+
+    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        assert isinstance(module, PromptTuning)
+        if trainer.is_global_zero:
+            for run, state in zip(self.runs, module.runs, strict=True):
+                if not state.failed:
+                    run.save(state, trainer.optimizers[0].state[state.prompt])
+        self._saved_at = time.monotonic()
+
+
+def make_trainer(options: TrainerSettings, callbacks: list[Callback]) -> L.Trainer:
+    """A Lightning trainer that leaves files, early stopping and screen to the runs."""
+    silence_lightning()
+    try:
+        return L.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            strategy=options.strategy,
+            deterministic=options.deterministic,
+            max_epochs=-1,  # every run has its own end
+            reload_dataloaders_every_n_epochs=1,  # every epoch has its own order
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def silence_lightning() -> None:
+    """Lightning's advertisements, and its advice about data loaders that do not exist here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+def _summary(result: dict[str, Any]) -> str:
+    tuned, baselines = result["tuned"], result["baselines"]
+    return (
+        f"exact match {tuned['exact_match']:.1%} after {result['best_step']} steps; "
+        f"instruction {baselines['instruction']['exact_match']:.1%}, "
+        f"no prompt {baselines['no_prompt']['exact_match']:.1%}, majority {baselines['majority']:.1%}, "
+        f"n={tuned['n']}, {duration(result['seconds'])}"
+    )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _commit() -> str | None:
+    """The commit of the code that ran, with a `+` if it was changed since; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,118 @@
+"""What a person sees while prompts are trained: a bar that moves, and a line per evaluation that stays."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from softprompt.tuning import PromptTuning, RunState
+
+HEADER = f"{'epoch':>5} {'step':>7} {'train loss':>11} {'loss':>8} {'exact match':>12} {'rank acc.':>10} {'F1':>7} {'outside':>8} {'time':>8}"  # noqa: E501
+
+
+def evaluation_line(row: dict[str, float], best: bool) -> str:
+    """One row of a run's history, aligned under `HEADER`; a star marks the best prompt so far."""
+    train_loss = "" if math.isnan(row["train_loss"]) else f"{row['train_loss']:.4f}"
+    shares = [f"{row[name]:.1%}" for name in ("exact_match", "rank_accuracy", "macro_f1", "outside")]
+    exact_match, rank_accuracy, macro_f1, outside = shares
+    return (
+        f"{row['epoch']:5.0f} {row['step']:7.0f} {train_loss:>11} {row['loss']:8.4f} {exact_match:>12} "
+        f"{rank_accuracy:>10} {macro_f1:>7} {outside:>8} {duration(row['seconds']):>8}{' *' if best else ''}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """`47 s`, `3:05` or `1:02:30`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+class PackProgress(ProgressBar):
+    """A bar for the epoch and one for the evaluation on a terminal; in a log file, the lines alone."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+        self.what = ""  # what the present evaluation is of
+        self._enabled = True
+        self._progress: Progress | None = None
+        self._bars: dict[str, Any] = {}
+
+    def enable(self) -> None:
+        """Show."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Show nothing: called on all but the first of several processes."""
+        self._enabled = False
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        if self._enabled:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def report(self, runs: Sequence[RunState], labels: Sequence[str]) -> None:
+        """Print the newest evaluation of every run."""
+        for run, label in zip(runs, labels, strict=True):
+            if run.history:
+                row = run.history[-1]
+                name = f"  {label}" if len(runs) > 1 else ""
+                self.say(evaluation_line(row, row["step"] == run.best_step) + name)
+
+    def _start(self, key: str, description: str, total: float) -> None:
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self.console,
+                transient=True,
+                disable=not (self._enabled and self.console.is_terminal),
+            )
+            self._progress.start()
+        self._stop(key)
+        self._bars[key] = self._progress.add_task(description, total=total)
+
+    def _advance(self, key: str) -> None:
+        if self._progress is not None and key in self._bars:
+            self._progress.advance(self._bars[key])
+
+    def _stop(self, key: str) -> None:
+        if self._progress is not None and key in self._bars:
+            self._progress.remove_task(self._bars.pop(key))
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """A bar of the steps that are left of the epoch."""
+        assert isinstance(module, PromptTuning)
+        epoch = max(run.order.epoch for run in module.runs) + 1
+        self._start("train", f"epoch {epoch}/{module.settings.max_epochs}", trainer.num_training_batches)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """One step further."""
+        self._advance("train")
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """A bar of the evaluation's batches."""
+        self._start("validation", f"evaluating {self.what}".strip(), sum(trainer.num_val_batches))
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """One batch further."""
+        self._advance("validation")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the evaluation's bar away."""
+        self._stop("validation")
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._bars = None, {}

@@ -1,0 +1,41 @@
+"""Weights & Biases: one run of theirs for each of ours, one group for a sweep."""
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from softprompt.run import Run
+
+
+class WandbTracker:
+    """Mirrors a run's learning curve and result. Without an API key it records offline, to sync later."""
+
+    def __init__(self, run: Run) -> None:
+        # Imported here: most runs do not use it, and it takes a second.
+        import wandb
+
+        os.environ.setdefault("WANDB_SILENT", "true")
+        has_key = bool(wandb.api.api_key)
+        self._run = wandb.init(
+            project=run.settings.logger.project,
+            entity=run.settings.logger.entity,
+            group=run.settings.sweep,
+            job_type=run.settings.task.name,
+            name=run.label,
+            id=f"{run.settings.sweep}-{run.settings.task.name}-{run.id}",
+            resume="allow",
+            config=asdict(run.settings),
+            dir=str(run.path),
+            mode="online" if has_key else "offline",
+            reinit="create_new",  # the runs of a pack are logged side by side
+        )
+
+    def log(self, row: dict[str, float]) -> None:
+        """Add one evaluation."""
+        self._run.log({key: value for key, value in row.items() if key != "step"}, step=int(row["step"]))
+
+    def finish(self, result: dict[str, Any] | None) -> None:
+        """Write the result into the summary and close; without one the run is marked as failed."""
+        if result is not None:
+            self._run.summary.update({key: result[key] for key in ("tuned", "baselines", "best_step")})
+        self._run.finish(exit_code=0 if result is not None else 1)

@@ -1,0 +1,39 @@
+"""Train soft prompts: `python train.py task=cb seed=1`, or a sweep: `python train.py -m task=cb,rte seed=0,1`."""
+
+import os
+import sys
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from softprompt.errors import UserError, report_error
+
+failures: list[Exception] = []
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    """One run, as composed. In a sweep, a run that fails does not keep the others from running."""
+    # Imported here: a mistyped override should not have to wait for torch.
+    from softprompt.pack import train_pack
+    from softprompt.settings import parse_settings
+
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        train_pack([parse_settings(plain)], Console())
+    except (UserError, OmegaConfBaseException) as error:
+        report_error(error)
+        failures.append(error)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # without it Hydra shows its own errors at length
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        report_error(error)
+        failures.append(error)
+    sys.exit(1 if failures else 0)
