@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
     from softprompt.settings import parse_settings
 
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        plain = OmegaConf.to_container(config, resolve=True)
         train_pack([parse_settings(plain)], Console())
     except (UserError, OmegaConfBaseException) as error:
         report_error(error)

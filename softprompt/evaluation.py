@@ -85,7 +85,9 @@ class ScoreKeeper(nn.Module):
         """Add a batch of labelled examples."""
         device = scores.written.device
         labels = torch.tensor([example.label for example in examples], device=device)
-        tokens = torch.tensor([len(example.answers[example.label or 0]) for example in examples], device=device)
+        tokens = torch.tensor(
+            [len(example.answers[example.label or 0]) for example in examples], device=device
+        )
         rows = torch.arange(len(examples), device=device)
         self.n.update(len(examples))
         self.loss.update(-scores.log_probability[rows, labels] / tokens, weight=tokens)
@@ -99,10 +101,11 @@ class ScoreKeeper(nn.Module):
         """The scores of all examples since the last reset; on every device the same."""
         return Scores(
             loss=self.loss.compute().item(),
-            exact_match=self.exact_match.compute().item(),
-            rank_accuracy=self.rank_accuracy.compute().item(),
-            macro_f1=self.macro_f1.compute().item(),
-            outside=self.outside.compute().item(),
+            # float32 sums of whole numbers: 4/7 should not read 0.5714285969734192
+            exact_match=round(self.exact_match.compute().item(), 6),
+            rank_accuracy=round(self.rank_accuracy.compute().item(), 6),
+            macro_f1=round(self.macro_f1.compute().item(), 6),
+            outside=round(self.outside.compute().item(), 6),
             n=round(self.n.compute().item()),
         )
 
@@ -126,7 +129,7 @@ class PromptEvaluation(L.LightningModule):
         super().__init__()
         self.backbone = backbone
         self.prompts = nn.ParameterList(prompts)
-        self.keepers = nn.ModuleList(ScoreKeeper(answers) for _ in prompts)
+        self.keepers: Sequence[ScoreKeeper] = nn.ModuleList(ScoreKeeper(answers) for _ in prompts)  # type: ignore[assignment]
         self.scores: list[Scores | None] = [None] * len(prompts)
 
     def setup(self, stage: str) -> None:

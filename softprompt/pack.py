@@ -5,14 +5,9 @@ A single run is a pack of one. Runs that are done are skipped, runs that were be
 
 import json
 import logging
-import platform
-import subprocess
-import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning as L
@@ -24,7 +19,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
-from softprompt import __version__
 from softprompt.backbone import load_backbone
 from softprompt.data.examples import Example
 from softprompt.data.module import TaskData
@@ -32,14 +26,13 @@ from softprompt.data.sources import Records, read_records
 from softprompt.errors import UserError
 from softprompt.evaluation import PromptEvaluation, Scores, majority_share
 from softprompt.files import read_json, sha256, write_atomically
-from softprompt.progress import HEADER, PackProgress, duration
+from softprompt.progress import HEADER, PackProgress
 from softprompt.prompt import initial_prompt
+from softprompt.result import make_result, summary
 from softprompt.run import Run
+from softprompt.saving import SaveRuns
 from softprompt.settings import PromptSettings, Settings, TrainerSettings
-from softprompt.tracking import WandbTracker
 from softprompt.tuning import PromptTuning, RunState
-
-PACKAGES = ("torch", "lightning", "transformers", "datasets", "torchmetrics", "safetensors")
 
 
 def train_pack(pack: Sequence[Settings], console: Console) -> list[Run]:
@@ -49,13 +42,16 @@ def train_pack(pack: Sequence[Settings], console: Console) -> list[Run]:
 
     Raises:
         UserError: something asked for cannot be done, or a run's loss ceased to be a number.
+        ValueError: the settings differ in more.
     """
     first = pack[0]
+    if any(replace(settings, seed=first.seed, prompt=first.prompt) != first for settings in pack):
+        raise ValueError("the runs of a pack may differ in seed and prompt alone")
     records = read_records(first.data, first.task)
     runs = [Run(settings, dict(records.fingerprint)) for settings in pack]
     for run in runs:
         if run.done:
-            _say(console, f"{run.path} is done ({_summary(run.result())}): nothing to do")
+            _say(console, f"{run.path} is done ({summary(run.result())}): nothing to do")
     unfinished = [run for run in runs if not run.done]
     if unfinished:
         Pack(unfinished, records, console).train()
@@ -68,7 +64,6 @@ class Pack:
     def __init__(self, runs: Sequence[Run], records: Records, console: Console) -> None:
         self.runs = runs
         self.settings = runs[0].settings
-        self.console = console
         options = self.settings.trainer
         if options.threads is not None:
             torch.set_num_threads(options.threads)
@@ -88,8 +83,10 @@ class Pack:
 
     def train(self) -> None:
         """From wherever each run stands to its result."""
-        baselines = self._baselines()
         states = [self._state(run) for run in self.runs]
+        longest = max(len(self.instruction), *(len(state.prompt) for state in states))
+        self.data.check_lengths(longest, self.backbone.context_length)
+        baselines = self._baselines()
         self._evaluate_starts(states, baselines)
         self.data.orders = [state.order for state in states]
         module = PromptTuning(
@@ -109,7 +106,7 @@ class Pack:
         """The task's hand-written instruction, untuned."""
         text = PromptSettings(init="text")
         return initial_prompt(
-            text, self.backbone, None, self.settings.task.name, self.settings.task.instruction, 0
+            text, self.backbone, self.settings.task.name, self.settings.task.instruction, 0
         ).matrix
 
     def _state(self, run: Run) -> RunState:
@@ -119,14 +116,11 @@ class Pack:
             initial = initial_prompt(
                 settings.prompt,
                 self.backbone,
-                self.backbone.revision,
                 settings.task.name,
                 settings.task.instruction,
                 settings.seed,
             )
-            self.data.check_lengths(initial.matrix.shape[0], self.backbone.context_length)
-            if self.trainer.is_global_zero:
-                run.begin(initial)
+            rank_zero_only(run.begin)(initial)
             self.progress.say(f"{run.path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
             return RunState.start(initial.matrix, self.data.new_order(settings.seed))
         self.progress.say(f"{run.path}: resumed at step {state.order.total_steps}")
@@ -157,8 +151,7 @@ class Pack:
                 "no_prompt": asdict(no_prompt),
                 "instruction": asdict(instruction),
             }
-            if self.trainer.is_global_zero:
-                write_atomically(path, json.dumps(baselines, indent=2) + "\n")
+            rank_zero_only(write_atomically)(path, json.dumps(baselines, indent=2) + "\n")
             return baselines
         return read_json(path)
 
@@ -191,13 +184,12 @@ class Pack:
             prompts = [state.best_prompt for _, state in good]
             tuned = [asdict(s) for s in self._scores("the best prompt", prompts, self.data.report)]
         for (run, state), scores in zip(good, tuned, strict=True):
-            result = self._result(run, state, scores, baselines)
+            result = make_result(run, state, scores, baselines, self.data, self.backbone)
             if self.data.test:
                 self._predict(run, state)
-            if self.trainer.is_global_zero:
-                run.finish(result)
+            rank_zero_only(run.finish)(result)
             self.saver.results[run.id] = result
-            self.progress.say(f"{run.path}: {_summary(result)}")
+            self.progress.say(f"{run.path}: {summary(result)}")
         for run, state in zip(self.runs, states, strict=True):
             if state.failed:
                 raise UserError(
@@ -221,92 +213,7 @@ class Pack:
             json.dumps({"record": example.where, "answer": choice[example.where]})
             for example in self.data.test
         ]
-        if self.trainer.is_global_zero:
-            write_atomically(run.path / "predictions.jsonl", "\n".join(lines) + "\n")
-
-    def _result(
-        self, run: Run, state: RunState, tuned: dict[str, float], baselines: dict[str, Any]
-    ) -> dict[str, Any]:
-        names = Scores.__dataclass_fields__
-        return {
-            "run": run.id,
-            "task": run.settings.task.name,
-            "seed": run.settings.seed,
-            "init": run.settings.prompt.init,
-            "rows": state.prompt.shape[0],
-            "tuned": {name: tuned[name] for name in names},
-            "baselines": baselines,
-            "selected_on": "validation" if self.data.selection is self.data.report else "holdout",
-            "best_step": state.best_step,
-            "steps": state.order.total_steps,
-            "epochs": state.order.epoch,
-            "stopped": state.stopped,
-            "seconds": round(state.seconds, 1),
-            "examples": {
-                "train": len(self.data.train),
-                "selection": len(self.data.selection),
-                "validation": len(self.data.report),
-            },
-            "backbone": {
-                "id": self.backbone.id,
-                "revision": self.backbone.revision,
-                "dtype": str(self.backbone.dtype).removeprefix("torch."),
-            },
-            "data": run.fingerprint,
-            "versions": {
-                "softprompt": __version__,
-                "python": platform.python_version(),
-                **{package: version(package) for package in PACKAGES},
-            },
-            "commit": _commit(),
-        }
-
-
-class SaveRuns(Callback):
-    """Keeps the runs' directories and trackers up to date: after every evaluation, and now and then between."""
-
-    def __init__(self, runs: Sequence[Run], progress: PackProgress, checkpoint_seconds: float) -> None:
-        self.runs = runs
-        self.progress = progress
-        self.checkpoint_seconds = checkpoint_seconds
-        self.results: dict[str, dict[str, Any]] = {}
-        self._trackers: dict[str, WandbTracker] = {}
-        self._saved_at = time.monotonic()
-
-    @rank_zero_only
-    def open_trackers(self) -> None:
-        """Start W&B for the runs that ask for it."""
-        wanted = [run for run in self.runs if run.settings.logger.name == "wandb"]
-        self._trackers = {run.id: WandbTracker(run) for run in wanted}
-
-    @rank_zero_only
-    def close_trackers(self) -> None:
-        """Hand over the results and finish, also when training broke off."""
-        for name, tracker in self._trackers.items():
-            tracker.finish(self.results.get(name))
-
-    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        """Between two steps all runs are in a consistent state."""
-        if time.monotonic() - self._saved_at >= self.checkpoint_seconds:
-            self._save(trainer, module)
-
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """A new row of the learning curve, perhaps a new best prompt."""
-        if not isinstance(module, PromptTuning):
-            return
-        self._save(trainer, module)
-        self.progress.report(module.runs, [run.label for run in self.runs])
-        for run, state in zip(self.runs, module.runs, strict=True):
-            if run.id in self._trackers:
-                self._trackers[run.id].log(state.history[-1])
-
-    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, PromptTuning)
-        if trainer.is_global_zero:
-            for run, state in zip(self.runs, module.runs, strict=True):
-                if not state.failed:
-                    run.save(state, trainer.optimizers[0].state[state.prompt])
-        self._saved_at = time.monotonic()
+        rank_zero_only(write_atomically)(run.path / "predictions.jsonl", "\n".join(lines) + "\n")
 
 
 def make_trainer(options: TrainerSettings, callbacks: list[Callback]) -> L.Trainer:
@@ -337,25 +244,6 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", module="lightning")
 
 
-def _summary(result: dict[str, Any]) -> str:
-    tuned, baselines = result["tuned"], result["baselines"]
-    return (
-        f"exact match {tuned['exact_match']:.1%} after {result['best_step']} steps; "
-        f"instruction {baselines['instruction']['exact_match']:.1%}, "
-        f"no prompt {baselines['no_prompt']['exact_match']:.1%}, majority {baselines['majority']:.1%}, "
-        f"n={tuned['n']}, {duration(result['seconds'])}"
-    )
-
-
+@rank_zero_only
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _commit() -> str | None:
-    """The commit of the code that ran, with a `+` if it was changed since; None outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

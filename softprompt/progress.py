@@ -6,15 +6,16 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from softprompt.tuning import PromptTuning, RunState
+from softprompt.tuning import PromptTuning, Row, RunState
 
-HEADER = f"{'epoch':>5} {'step':>7} {'train loss':>11} {'loss':>8} {'exact match':>12} {'rank acc.':>10} {'F1':>7} {'outside':>8} {'time':>8}"  # noqa: E501
+HEADER = f"{'epoch':>5} {'step':>7} {'train loss':>11} {'loss':>8} {'exact match':>12} {'rank acc.':>10} {'F1':>7} {'outside':>8} {'time':>8}"
 
 
-def evaluation_line(row: dict[str, float], best: bool) -> str:
+def evaluation_line(row: Row, best: bool) -> str:
     """One row of a run's history, aligned under `HEADER`; a star marks the best prompt so far."""
     train_loss = "" if math.isnan(row["train_loss"]) else f"{row['train_loss']:.4f}"
     shares = [f"{row[name]:.1%}" for name in ("exact_match", "rank_accuracy", "macro_f1", "outside")]
@@ -41,7 +42,7 @@ class PackProgress(ProgressBar):
         super().__init__()
         self.console = console
         self.what = ""  # what the present evaluation is of
-        self._enabled = True
+        self._enabled = getattr(rank_zero_only, "rank", 0) == 0
         self._progress: Progress | None = None
         self._bars: dict[str, Any] = {}
 

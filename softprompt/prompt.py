@@ -6,7 +6,7 @@ What it may start from, and how it is kept.
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,29 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from softprompt.backbone import Backbone
 from softprompt.errors import UserError
 from softprompt.files import write_atomically
 from softprompt.settings import PromptSettings
 
 TENSOR = "prompt"
 METADATA = "softprompt"
-
-
-class Embeddings(Protocol):
-    """What an initialiser needs to know of a backbone."""
-
-    id: str
-    tokenizer: Any
-
-    @property
-    def width(self) -> int:
-        """d, the width of an embedding."""
-
-    def embed(self, ids: list[int]) -> Float[Tensor, "n d"]:
-        """The input embeddings of tokens, float32."""
-
-    def embedding_scale(self) -> float:
-        """Standard deviation of the embedding table's entries."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +65,7 @@ class SoftPrompt:
 
 
 def initial_prompt(
-    settings: PromptSettings, backbone: Embeddings, revision: str | None, task: str, instruction: str, seed: int
+    settings: PromptSettings, backbone: Backbone, task: str, instruction: str, seed: int
 ) -> SoftPrompt:
     """The prompt that a run starts from, as `conf/prompt` asks.
 
@@ -112,7 +96,7 @@ def initial_prompt(
     return SoftPrompt(
         matrix=matrix,
         backbone=backbone.id,
-        revision=revision,
+        revision=backbone.revision,
         task=task,
         init=settings.init,
         initial_text=text if settings.init == "text" else None,
@@ -129,15 +113,19 @@ def _sample_vocabulary(tokenizer: Any, length: int, generator: torch.Generator) 
     special = set(tokenizer.all_special_ids)
     ordinary = [token for token in range(len(tokenizer)) if token not in special]
     if length > len(ordinary):
-        raise UserError(f"prompt.length={length}: the vocabulary has only {len(ordinary)} tokens to draw from")
+        raise UserError(
+            f"prompt.length={length}: the vocabulary has only {len(ordinary)} tokens to draw from"
+        )
     drawn = torch.randperm(len(ordinary), generator=generator)[:length]
     return [ordinary[i] for i in drawn.tolist()]
 
 
-def _rows_of(path: Path, length: int | None, backbone: Embeddings) -> Float[Tensor, "n d"]:
+def _rows_of(path: Path, length: int | None, backbone: Backbone) -> Float[Tensor, "n d"]:
     other = SoftPrompt.load(path)
     if other.backbone != backbone.id:
-        raise UserError(f"{path}: this prompt was trained for {other.backbone}, and the model is {backbone.id}")
+        raise UserError(
+            f"{path}: this prompt was trained for {other.backbone}, and the model is {backbone.id}"
+        )
     rows, width = other.matrix.shape
     if width != backbone.width:
         raise UserError(f"{path}: this prompt is {width} wide, and the model's embeddings {backbone.width}")

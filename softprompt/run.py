@@ -1,12 +1,12 @@
 """A run's directory: what was asked, what was learned, and what a resume needs.
 
-    outputs/<sweep>/<task>/<run id>/
-      config.yaml          the composed config, as it ran
-      initial.safetensors  the prompt it started from
-      prompt.safetensors   the best prompt so far
-      metrics.csv          a row per evaluation
-      last.ckpt            prompt, optimiser, place in the data: what a resume needs; never the backbone
-      result.json          the last file to be written: where it is, the run is done
+outputs/<sweep>/<task>/<run id>/
+  config.yaml          the composed config, as it ran
+  initial.safetensors  the prompt it started from
+  prompt.safetensors   the best prompt so far
+  metrics.csv          a row per evaluation
+  last.ckpt            prompt, optimiser, place in the data: what a resume needs; never the backbone
+  result.json          the last file to be written: where it is, the run is done
 """
 
 import csv
@@ -25,7 +25,7 @@ from softprompt.errors import UserError
 from softprompt.files import read_json, sha256, write_atomically
 from softprompt.prompt import SoftPrompt
 from softprompt.settings import Settings, parse_settings
-from softprompt.tuning import RunState
+from softprompt.tuning import Row, RunState
 
 # What may differ between two machines, or be changed half-way, without making it another run.
 CIRCUMSTANCES = {
@@ -166,7 +166,7 @@ def _content_hash(path: Path) -> str:
         raise UserError(f"prompt.path={path}: cannot be read ({error.strerror})") from error
 
 
-def _as_csv(rows: list[dict[str, float]]) -> str:
+def _as_csv(rows: list[Row]) -> str:
     buffer = io.StringIO()
     if rows:
         writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")

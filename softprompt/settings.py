@@ -238,6 +238,8 @@ def parse_analysis_settings(config: object) -> AnalysisSettings:
 
 
 def _parse(kind: type[T], config: object) -> T:
+    if missing := _find_missing(config):
+        raise UserError(f"{missing} is missing: set it")
     try:
         # As JSON, because there the strict mode takes objects for dataclasses (and still no "3" for 3).
         return TypeAdapter(kind).validate_json(json.dumps(config))
@@ -250,6 +252,17 @@ def _parse(kind: type[T], config: object) -> T:
         raise UserError(f"{key}={value!r}: there is no such key")
     rule = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
     raise UserError(rule if isinstance(value, Mapping) else f"{key}={value!r}: {rule}")
+
+
+def _find_missing(config: object) -> str | None:
+    """The dotted key of the first mandatory value, `???` in a YAML file, that was not given."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            if value == "???":
+                return str(key)
+            if below := _find_missing(value):
+                return f"{key}.{below}"
+    return None
 
 
 def _find(config: object, loc: tuple[int | str, ...]) -> tuple[str, object]:

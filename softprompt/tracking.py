@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from softprompt.run import Run
+from softprompt.tuning import Row
 
 
 class WandbTracker:
@@ -15,7 +16,7 @@ class WandbTracker:
         import wandb
 
         os.environ.setdefault("WANDB_SILENT", "true")
-        has_key = bool(wandb.api.api_key)
+        has_key = wandb.login(prompt=False)
         self._run = wandb.init(
             project=run.settings.logger.project,
             entity=run.settings.logger.entity,
@@ -30,7 +31,7 @@ class WandbTracker:
             reinit="create_new",  # the runs of a pack are logged side by side
         )
 
-    def log(self, row: dict[str, float]) -> None:
+    def log(self, row: Row) -> None:
         """Add one evaluation."""
         self._run.log({key: value for key, value in row.items() if key != "step"}, step=int(row["step"]))
 

@@ -25,6 +25,8 @@ from softprompt.data.order import DataOrder
 from softprompt.evaluation import PromptEvaluation, Scores
 from softprompt.settings import SGD, Adafactor, Adam, AdamW, OptimSettings, TrainerSettings
 
+Row = dict[str, int | float]  # an evaluation: a column's name and its value
+
 
 @dataclass
 class RunState:
@@ -36,7 +38,7 @@ class RunState:
     best_step: int = 0
     best_loss: float = math.inf
     evaluations_since_best: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)  # a row per evaluation
+    history: list[Row] = field(default_factory=list)  # a row per evaluation
     loss_sum: float = 0.0  # over the answer tokens trained on since the last evaluation
     token_count: int = 0
     seconds: float = 0.0
@@ -100,7 +102,7 @@ class RunState:
         )
 
     @property
-    def best_scores(self) -> dict[str, float]:
+    def best_scores(self) -> Row:
         """The row of `history` that the best prompt was measured in."""
         return next(row for row in self.history if row["step"] == self.best_step)
 
@@ -151,9 +153,7 @@ class PromptTuning(PromptEvaluation):
         if pairs:
             batch = Batch.pack(pairs, prompt_of)
             logits = self.backbone.answer_logits(list(self.prompts), batch)
-            token_losses = F.cross_entropy(
-                logits.float(), batch.answer_ids.to(self.device), reduction="none"
-            )
+            token_losses = F.cross_entropy(logits.float(), batch.answer_ids.to(self.device), reduction="none")
             run_of_token = batch.prompt_of[batch.sequence_of_answer_token].to(self.device)
             losses = losses.index_add(0, run_of_token, token_losses)
         losses = losses / total_tokens.clamp(min=1).to(self.device)
@@ -171,10 +171,13 @@ class PromptTuning(PromptEvaluation):
             run.loss_sum += known[i] * tokens
             run.token_count += tokens
         finite = [i for i in live if self.runs[i].live]
+        total = losses[finite].sum()
         if self.trainer.world_size > 1:
             # The devices' gradients are averaged, and every prompt must take part in the exchange.
-            return self.trainer.world_size * losses[finite].sum() + sum(0.0 * p.sum() for p in self.prompts)
-        return losses[finite].sum() if finite else None
+            return torch.stack(
+                [self.trainer.world_size * total, *(0.0 * p.sum() for p in self.prompts)]
+            ).sum()
+        return total if finite else None
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip each prompt's gradient by its own norm."""

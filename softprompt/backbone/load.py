@@ -37,7 +37,9 @@ def load_backbone(settings: ModelSettings, accelerator: str) -> Backbone:
         if not settings.gguf_file:
             config = AutoConfig.from_pretrained(source, **common)
             if config.is_encoder_decoder:
-                raise UserError(f"model.id={settings.id}: an encoder-decoder; softprompt needs a causal model")
+                raise UserError(
+                    f"model.id={settings.id}: an encoder-decoder; softprompt needs a causal model"
+                )
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         with quiet:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **common, **formats)

@@ -59,7 +59,8 @@ class Backbone:
 
     def embedding_table(self) -> Float[Tensor, "V d"]:
         """The input embeddings of the tokenizer's whole vocabulary (a table may have spare rows)."""
-        return self.embed(list(range(min(len(self.tokenizer), self.model.get_input_embeddings().num_embeddings))))
+        rows = self.model.get_input_embeddings().num_embeddings
+        return self.embed(list(range(min(len(self.tokenizer), rows))))
 
     def embedding_scale(self) -> float:
         """Standard deviation of the embedding table's entries."""
@@ -72,15 +73,18 @@ class Backbone:
         run side by side, each length in a forward of its own.
         """
         lengths = torch.tensor([prompts[i].shape[0] for i in batch.prompt_of.tolist()])
-        logits, places = [], []
-        token_of_sequence = torch.split(torch.arange(int(batch.answer_lengths.sum())), batch.answer_lengths.tolist())
+        logits: list[Tensor] = []
+        places: list[Tensor] = []
+        token_of_sequence = torch.split(
+            torch.arange(int(batch.answer_lengths.sum())), batch.answer_lengths.tolist()
+        )
         for length in sorted(set(lengths.tolist())):
             members = (lengths == length).nonzero()[:, 0].tolist()
             logits.append(self._one_length(prompts, batch, members))
             places.extend(token_of_sequence[member] for member in members)
-        together = torch.cat(logits) if len(logits) > 1 else logits[0]
         if len(logits) == 1:
-            return together
+            return logits[0]
+        together = torch.cat(logits)
         return together[torch.argsort(torch.cat(places)).to(together.device)]
 
     def _one_length(
@@ -96,7 +100,7 @@ class Backbone:
 
         used = sorted({int(batch.prompt_of[m]) for m in members})
         prefix = torch.stack([prompts[i] for i in used]).to(device, self.dtype)
-        mask = torch.cat([torch.ones(len(members), prefix.shape[1], dtype=torch.bool), present], 1).to(device).long()
+        mask = torch.cat([present.new_ones(len(members), prefix.shape[1]), present], 1).long().to(device)
         cache = None
         if prefix.shape[1]:
             cache = self.model.base_model(inputs_embeds=prefix, use_cache=True).past_key_values
@@ -108,7 +112,9 @@ class Backbone:
 
         ends = lengths + torch.arange(len(members)) * padded.shape[1]  # in the flattened [B·L]
         answer_lengths = batch.answer_lengths[members]
-        positions = torch.cat([torch.arange(e - a, e) for e, a in zip(ends.tolist(), answer_lengths.tolist(), strict=True)])
+        positions = torch.cat(
+            [torch.arange(e - a, e) for e, a in zip(ends.tolist(), answer_lengths.tolist(), strict=True)]
+        )
         with keep_before_head(self.model, positions.to(device)):
             output = self.model(
                 input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=cache is not None

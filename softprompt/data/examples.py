@@ -54,7 +54,9 @@ def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -
                 )
             tokens = tuple(full[len(ids) :])
             if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in tokens:
-                raise UserError(f"task.verbalizers: the model's tokenizer does not know the answer {answer!r}")
+                raise UserError(
+                    f"task.verbalizers: the model's tokenizer does not know the answer {answer!r}"
+                )
             answers.append((*tokens, tokenizer.eos_token_id))
     for item, ids, answers in zip(rendered, text_ids, answers_of, strict=True):
         if len(set(answers)) < len(answers):

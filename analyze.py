@@ -1,0 +1,38 @@
+"""Read what a sweep's prompts learned: `python analyze.py sweep=outputs/study`."""
+
+import os
+import sys
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from softprompt.errors import UserError, report_error
+
+failures: list[Exception] = []
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
+def main(config: DictConfig) -> None:
+    """All finished runs under a folder."""
+    from softprompt.report.study import write_report
+    from softprompt.settings import parse_analysis_settings
+
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+        write_report(parse_analysis_settings(plain), Console())
+    except (UserError, OmegaConfBaseException) as error:
+        report_error(error)
+        failures.append(error)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # without it Hydra shows its own errors at length
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        report_error(error)
+        failures.append(error)
+    sys.exit(1 if failures else 0)

@@ -1,0 +1,1 @@
+"""Pure functions: prompts and scores in, tables out."""

@@ -1,0 +1,169 @@
+"""Tiny models and data that every test can have: no network, no downloads."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from softprompt.backbone import Backbone
+from softprompt.settings import Settings, parse_settings
+
+torch.set_num_threads(1)  # the models are tiny: a second thread costs more than it brings
+
+ROOT = Path(__file__).parents[1]
+WORDS = str.split(
+    "Premise: Hypothesis: Answer: Does the hypothesis entail, contradict or is neutral about premise? "
+    "entailment contradiction not_entailment choice1 choice2 True False a dog cat is big small red blue runs sleeps not"
+)
+VOCABULARY = 64
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per word, with BLOOM's special tokens in BLOOM's places."""
+    words = ["<unk>", "<s>", "</s>", "<pad>", *dict.fromkeys(WORDS)]
+    model = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    model.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=model, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+
+
+def make_model(kind: str, **changes: int) -> torch.nn.Module:
+    """A tiny random model whose outputs are far enough apart for an argmax to mean something."""
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    match kind:
+        case "bloom":
+            shape = {"hidden_size": 32, "n_layer": 2, "n_head": 4, **changes}
+            model = BloomForCausalLM(
+                BloomConfig(vocab_size=VOCABULARY, initializer_range=0.3, **shape, **ends)
+            )
+        case "llama":
+            shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **changes}
+            config = LlamaConfig(
+                vocab_size=VOCABULARY,
+                intermediate_size=64,
+                initializer_range=0.3,
+                num_key_value_heads=2,
+                **shape,
+                **ends,
+            )
+            model = LlamaForCausalLM(config)
+        case "gpt2":
+            shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, **changes}
+            model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, initializer_range=0.3, **shape, **ends))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture(params=["bloom", "llama", "gpt2"])
+def backbone(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerFast) -> Backbone:
+    """One architecture of each way to mark positions: ALiBi, rotary, learned."""
+    return Backbone(make_model(request.param), tokenizer, f"tiny-{request.param}", None)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A tiny BLOOM as a user would have it on disk."""
+    folder = tmp_path_factory.mktemp("model")
+    make_model("bloom").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def cb_records(n: int) -> list[dict[str, object]]:
+    """Records in CommitmentBank's schema, with a label that the text decides."""
+    labels = ["entailment", "contradiction", "neutral"]
+    records = []
+    for i in range(n):
+        animal, colour = ("dog", "cat")[i % 2], ("red", "blue")[i // 2 % 2]
+        hypothesis = (f"the {animal} is {colour}", f"the {animal} is not {colour}", f"a {animal} sleeps")[
+            i % 3
+        ]
+        record = {"premise": f"a {colour} {animal} runs", "hypothesis": hypothesis, "label": labels[i % 3]}
+        records.append({**record, "idx": i})
+    return records
+
+
+def write_jsonl(path: Path, records: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CB, RTE, COPA and WSC in miniature: real schemas, a handful of records each."""
+    root = tmp_path_factory.mktemp("superglue")
+    cb = cb_records(20)
+    rte = [{**r, "label": "entailment" if r["label"] == "entailment" else "not_entailment"} for r in cb]
+    copa = [
+        {"premise": "a dog runs", "choice1": "a cat sleeps", "choice2": "a dog is big", "question": "cause",
+         "label": i % 2, "idx": i}
+        for i in range(20)
+    ]  # fmt: skip
+    wsc = [
+        {"text": "a dog is not big", "target": {"span1_text": "dog", "span2_text": "a", "span1_index": 1,
+         "span2_index": 0}, "label": i % 2 == 0, "idx": i}
+        for i in range(20)
+    ]  # fmt: skip
+    for folder, records in {"CB": cb, "RTE": rte, "COPA": copa, "WSC": wsc}.items():
+        write_jsonl(root / folder / "train.jsonl", records[:12])
+        write_jsonl(root / folder / "val.jsonl", records[12:])
+        unlabelled = [{k: v for k, v in record.items() if k != "label"} for record in records[:5]]
+        write_jsonl(root / folder / "test.jsonl", unlabelled)
+    return root
+
+
+@pytest.fixture
+def config(tmp_path: Path, model_folder: Path, data_folder: Path) -> dict[str, dict[str, object]]:
+    """The plain config of a small run, made of the project's own files; tests change it and parse it."""
+
+    def group(path: str) -> dict[str, object]:
+        return {
+            k: v for k, v in yaml.safe_load((ROOT / "conf" / path).read_text()).items() if k != "defaults"
+        }
+
+    return {
+        "task": group("task/cb.yaml"),
+        "data": {**group("data/superglue_jsonl.yaml"), "root": str(data_folder)},
+        "model": {
+            **group("model/bloomz_560m.yaml"),
+            "id": str(model_folder),
+            "revision": None,
+            "dtype": "float32",
+        },
+        "prompt": group("prompt/text.yaml"),
+        "optim": {**group("optim/adam.yaml"), "lr": 0.05},
+        "trainer": {**group("trainer/auto.yaml"), "accelerator": "cpu", "max_epochs": 3},
+        "logger": group("logger/csv.yaml"),
+        "seed": 0,
+        "sweep": "test",
+        "output_root": str(tmp_path / "outputs"),
+    }
+
+
+@pytest.fixture
+def settings(config: dict[str, dict[str, object]]) -> Settings:
+    return parse_settings(config)

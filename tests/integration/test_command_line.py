@@ -1,0 +1,159 @@
+"""The entry points as a user calls them: in a process of their own, from the project's folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+
+Command = list[str]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def call(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, model_folder: Path, data_folder: Path) -> Command:
+    """Overrides that put the tiny model and data in the place of the real ones."""
+    return [
+        f"model.id={model_folder}", "model.revision=null", "model.dtype=float32",
+        "data=superglue_jsonl", f"data.root={data_folder}", f"output_root={tmp_path}",
+        "trainer=cpu", "trainer.max_steps=2", "task.template='{premise} {hypothesis} Answer:'",
+    ]  # fmt: skip
+
+
+def test_a_sweep_makes_a_directory_for_every_run_and_can_be_read(tiny: Command, tmp_path: Path) -> None:
+    sweep = ["-m", *tiny, "prompt=text,random", "seed=0,1", "sweep=four"]
+    first = call("train.py", *sweep)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    results = sorted((tmp_path / "four" / "cb").glob("*/result.json"))
+    assert [path.parent.name.rpartition("-")[0] for path in results] == [
+        "random-seed0", "random-seed1", "text-seed0", "text-seed1",
+    ]  # fmt: skip
+    again = call("train.py", *sweep)
+    assert again.stdout.count("nothing to do") == 4 and again.returncode == 0
+
+    read = call("analyze.py", f"sweep={tmp_path / 'four'}")
+    assert read.returncode == 0 and read.stderr == "", read.stderr
+    tables = tmp_path / "four" / "analysis" / "tables"
+    assert len((tables / "scores.csv").read_text().splitlines()) == 1 + 4
+    assert len((tables / "neighbours.csv").read_text().splitlines()) == 1 + 4 * 11 * 3
+    assert "majority" in read.stdout and "text-seed1" in read.stdout
+
+
+def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path: Path) -> None:
+    asked = [
+        *tiny, "trainer.max_steps=null", "trainer.max_epochs=150", "trainer.patience=150", "trainer.checkpoint_seconds=0"
+    ]  # fmt: skip
+    whole = call("train.py", *asked, "sweep=whole")
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *asked, "sweep=cut"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    deadline = time.monotonic() + 120
+    while not (lines := [*tmp_path.glob("cut/cb/*/metrics.csv")]) or lines[0].read_text().count("\n") < 20:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not [*tmp_path.glob("cut/cb/*/result.json")]
+    resumed = call("train.py", *asked, "sweep=cut")
+    assert resumed.returncode == 0 and "resumed at step" in resumed.stdout
+    (one,), (other,) = (list(tmp_path.glob(f"{name}/cb/*/prompt.safetensors")) for name in ("whole", "cut"))
+    assert one.read_bytes() == other.read_bytes()
+    assert one.parent.name == other.parent.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task=nli"], "error: In 'train': Could not find 'task/nli'"),
+        (["trainer.epochs=3"], "error: Could not override 'trainer.epochs'."),
+        (["data=superglue_jsonl"], "error: data.root is missing: set it"),
+        (["seed=one"], "error: seed='one': should be a valid integer"),
+        (["optim.lr=0"], "error: optim.lr=0: should be greater than 0"),
+        (
+            ["data=superglue_jsonl", "data.root=/nowhere"],
+            "error: data.root=/nowhere: there is no folder /nowhere/CB",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_an_exit_code(arguments: Command, message: str, tmp_path: Path) -> None:
+    result = call("train.py", *arguments, f"output_root={tmp_path}")
+    assert result.returncode == 1
+    assert result.stderr.startswith(message) and result.stderr.count("\n") == 1
+    assert result.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_does_not_keep_a_sweep_from_going_on(tiny: Command, tmp_path: Path) -> None:
+    result = call("train.py", "-m", *tiny, "prompt.length=0,3", "sweep=two")
+    assert result.returncode == 1
+    assert "error: prompt.length=0: should be greater than or equal to 1" in result.stderr
+    assert len(list(tmp_path.glob("two/cb/*/result.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: sweep is missing: set it"),
+        (["sweep=/nowhere"], "error: sweep=/nowhere: there is no such folder"),
+        (["sweep=conf"], "error: sweep=conf: there is no finished run"),
+        (["sweep=conf", "neighbours=0"], "error: neighbours=0: should be greater than or equal to 1"),
+    ],
+)
+def test_analyze_says_what_is_wrong(arguments: Command, message: str) -> None:
+    result = call("analyze.py", *arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith(message) and result.stderr.count("\n") == 1
+
+
+def test_weights_and_biases_records_offline(tiny: Command, tmp_path: Path) -> None:
+    result = call("train.py", *tiny, "logger=wandb", "sweep=watched")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert list(tmp_path.glob("watched/cb/text-seed0-*/wandb/offline-run-*/run-*.wandb"))
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+def test_two_processes_learn_what_one_learns(tiny: Command, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    for name, devices in {
+        "one": ["trainer.devices=1"],
+        "two": ["trainer.devices=2", "trainer.strategy=ddp"],
+    }.items():
+        result = call(
+            "train.py", *tiny, "trainer.max_steps=5", "trainer.batch_size=5", f"sweep={name}", *devices
+        )
+        assert result.returncode == 0, result.stderr
+        if name == "two":
+            assert result.stdout.count("rows from text") == 1
+    (one,), (two,) = (list(tmp_path.glob(f"{name}/cb/*/prompt.safetensors")) for name in ("one", "two"))
+    assert one.parent.name == two.parent.name
+    torch.testing.assert_close(load_file(one)["prompt"], load_file(two)["prompt"], rtol=1e-4, atol=1e-5)
+    scores = [
+        (path.parent / "metrics.csv").read_text().splitlines()[-1].split(",")[2:9] for path in (one, two)
+    ]
+    assert [float(x) for x in scores[0]] == pytest.approx([float(x) for x in scores[1]], rel=1e-4)

@@ -1,0 +1,284 @@
+"""Real loops, from settings to a finished directory, on a tiny model."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from softprompt.errors import UserError
+from softprompt.pack import train_pack
+from softprompt.prompt import SoftPrompt
+from softprompt.run import Run, find_runs
+from softprompt.settings import PromptSettings, Settings, parse_settings
+from softprompt.tuning import PromptTuning
+from tests.conftest import cb_records, write_jsonl
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(record=True, width=200, quiet=False, file=open("/dev/null", "w"))
+
+
+def train(settings: Settings, console: Console) -> Run:
+    (run,) = train_pack([settings], console)
+    return run
+
+
+def rows(run: Run) -> list[dict[str, float]]:
+    with (run.path / "metrics.csv").open() as file:
+        return [{k: float(v or "nan") for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def test_a_run_leaves_all_that_was_promised(settings, console):
+    run = train(settings, console)
+    assert {p.name for p in run.path.iterdir()} == {
+        "config.yaml", "initial.safetensors", "prompt.safetensors", "metrics.csv", "last.ckpt", "result.json",
+    }  # fmt: skip
+    assert run.path.parent.parent.name == "test" and run.path.parent.name == "cb"
+    assert parse_settings(yaml.safe_load((run.path / "config.yaml").read_text())) == settings
+    result = run.result()
+    assert result["steps"] == 6 and result["epochs"] == 3 and result["stopped"] == "max_epochs"
+    assert result["examples"] == {"train": 12, "selection": 8, "validation": 8}
+    assert result["baselines"]["majority"] == 3 / 8
+    assert result["baselines"]["no_prompt"]["n"] == result["tuned"]["n"] == 8
+    assert set(result["data"]) == {"CB/train.jsonl", "CB/val.jsonl"}
+    assert len(rows(run)) == 4
+    start, best = (SoftPrompt.load(run.path / f"{name}.safetensors") for name in ("initial", "prompt"))
+    assert best.step == result["best_step"] > 0 and not torch.equal(start.matrix, best.matrix)
+    assert best.initial_tokens == start.initial_tokens and best.backbone == settings.model.id
+    # The untuned instruction is what a text prompt starts from.
+    assert rows(run)[0]["loss"] == pytest.approx(result["baselines"]["instruction"]["loss"])
+
+
+def test_it_learns(settings, console):
+    run = train(replace(settings, trainer=replace(settings.trainer, max_epochs=40, patience=40)), console)
+    curve = rows(run)
+    assert curve[-1]["train_loss"] < 0.2 * curve[1]["train_loss"]
+    assert run.result()["tuned"]["loss"] < 0.2 * curve[0]["loss"]
+    assert run.result()["tuned"]["exact_match"] > run.result()["baselines"]["instruction"]["exact_match"]
+
+
+def test_a_checkpoint_holds_no_backbone(settings, console):
+    run = train(settings, console)
+    backbone_bytes = sum(p.stat().st_size for p in [*run.path.parent.rglob("*")] if p.suffix == ".bin")
+    assert backbone_bytes == 0 and (run.path / "last.ckpt").stat().st_size < 30_000
+    state = torch.load(run.path / "last.ckpt", weights_only=True)
+    assert state["prompt"].shape == (11, 32) and set(state["optimizer_state"]) == {
+        "step",
+        "exp_avg",
+        "exp_avg_sq",
+    }
+
+
+def test_asked_again_a_finished_run_is_left_alone(settings, console, monkeypatch):
+    run = train(settings, console)
+    before = {p: p.read_bytes() for p in run.path.iterdir()}
+    monkeypatch.setattr(PromptTuning, "training_step", lambda *_: pytest.fail("trained again"))
+    train(settings, console)
+    assert {p: p.read_bytes() for p in run.path.iterdir()} == before
+    assert f"{run.path} is done (exact match" in console.export_text()
+
+
+@pytest.mark.parametrize("at_step", [1, 3, 4])  # in the first epoch, in the middle of the second, at its end
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(settings, console, tmp_path, monkeypatch, at_step):
+    settings = replace(settings, trainer=replace(settings.trainer, checkpoint_seconds=0.0))
+    whole = train(settings, console)
+    cut = replace(settings, output_root=str(tmp_path / "cut"))
+    original = PromptTuning.on_train_batch_end
+    steps = []
+
+    def stop(self, *arguments):
+        steps.append(1)
+        if len(steps) == at_step:
+            raise ConnectionAbortedError
+        original(self, *arguments)
+
+    monkeypatch.setattr(PromptTuning, "on_train_batch_end", stop)
+    with pytest.raises(ConnectionAbortedError):
+        train(cut, console)
+    monkeypatch.setattr(PromptTuning, "on_train_batch_end", original)
+    resumed = train(cut, console)
+    if at_step > 1:
+        assert f"resumed at step {at_step - 1}" in console.export_text()
+    assert (resumed.path / "prompt.safetensors").read_bytes() == (
+        whole.path / "prompt.safetensors"
+    ).read_bytes()
+    for mine, other in zip(rows(resumed), rows(whole), strict=True):
+        assert {**mine, "seconds": 0} == pytest.approx({**other, "seconds": 0}, nan_ok=True, rel=0, abs=0)
+
+
+@pytest.mark.parametrize("optim", ["adam", "adamw", "adafactor", "sgd"])
+def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
+    from tests.conftest import ROOT
+
+    config["optim"] = {**yaml.safe_load((ROOT / f"conf/optim/{optim}.yaml").read_text()), "lr": 0.05}
+    settings = parse_settings(config)
+    whole = train(settings, console)
+    assert whole.result()["best_step"] > 0
+    # Stopped after one epoch, and asked to go on: a run's limits are part of what was asked, so by hand.
+    part = replace(settings, output_root=str(tmp_path / "part"))
+    part_run = Run(part, whole.fingerprint)
+    short = replace(part, trainer=replace(part.trainer, max_epochs=1))
+    first = train(short, console)
+    first.path.rename(part_run.path)
+    (part_run.path / "result.json").unlink()
+    state = torch.load(part_run.path / "last.ckpt", weights_only=True)
+    torch.save({**state, "stopped": None}, part_run.path / "last.ckpt")
+    resumed = train(part, console)
+    assert SoftPrompt.load(resumed.path / "prompt.safetensors").matrix.equal(
+        SoftPrompt.load(whole.path / "prompt.safetensors").matrix
+    )
+
+
+def test_a_run_in_a_pack_is_what_it_would_have_been_alone(settings, console, tmp_path):
+    settings = replace(
+        settings, trainer=replace(settings.trainer, gradient_clip=0.5, max_epochs=6, patience=1)
+    )
+    other = replace(settings, seed=1, prompt=PromptSettings(init="random", length=4))
+    together = train_pack([settings, other], console)
+    for run in together:
+        alone = train(replace(run.settings, output_root=str(tmp_path / "alone")), console)
+        assert alone.id == run.id
+        assert len(rows(run)) == len(rows(alone))
+        torch.testing.assert_close(
+            SoftPrompt.load(run.path / "prompt.safetensors").matrix,
+            SoftPrompt.load(alone.path / "prompt.safetensors").matrix,
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+def test_a_pack_that_differs_in_more_is_refused(settings, console):
+    other = replace(settings, optim=replace(settings.optim, lr=0.1))
+    with pytest.raises(ValueError, match="differ in seed and prompt alone"):
+        train_pack([settings, other], console)
+
+
+def test_a_held_out_part_selects_and_validation_reports(settings, console):
+    run = train(replace(settings, data=replace(settings.data, holdout=0.25)), console)
+    result = run.result()
+    assert result["examples"] == {"train": 9, "selection": 3, "validation": 8}
+    assert result["selected_on"] == "holdout" and result["tuned"]["n"] == 8
+    assert rows(run)[0]["n"] == 3
+
+
+def test_steps_are_limited_and_the_end_is_evaluated(settings, console):
+    run = train(replace(settings, trainer=replace(settings.trainer, max_steps=3)), console)
+    assert run.result()["steps"] == 3 and run.result()["stopped"] == "max_steps"
+    assert [row["step"] for row in rows(run)] == [0, 2, 3]
+
+
+def test_early_stopping_ends_before_the_last_epoch(settings, console):
+    options = replace(settings.trainer, patience=2, max_epochs=50)
+    # Steps too small to change a float32: the loss stays what it was, and that is no improvement.
+    run = train(replace(settings, trainer=options, optim=replace(settings.optim, lr=1e-12)), console)
+    result = run.result()
+    assert (result["stopped"], result["epochs"], result["best_step"]) == ("early", 2, 0)
+
+
+def test_a_loss_that_is_no_number_fails_the_run_and_says_so(settings, console, monkeypatch):
+    original = PromptTuning.on_before_optimizer_step
+
+    def poison(self, optimizer):
+        if self.prompts[0].grad is not None:
+            self.prompts[0].grad.fill_(float("nan"))
+        original(self, optimizer)
+
+    monkeypatch.setattr(PromptTuning, "on_before_optimizer_step", poison)
+    with pytest.raises(
+        UserError, match=r"the training loss is nan at step 2; the run failed\. Lower optim\.lr"
+    ):
+        train(settings, console)
+    run = Run(settings, {})
+    assert not list(run.path.parent.rglob("result.json"))
+
+
+def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, monkeypatch, tmp_path):
+    original = PromptTuning.on_before_optimizer_step
+
+    def poison(self, optimizer):
+        if len(self.prompts) == 2 and self.prompts[0].grad is not None:
+            self.prompts[0].grad.fill_(float("nan"))
+        original(self, optimizer)
+
+    monkeypatch.setattr(PromptTuning, "on_before_optimizer_step", poison)
+    other = replace(settings, seed=1)
+    with pytest.raises(UserError, match=r"text-seed0-.*the training loss is nan"):
+        train_pack([settings, other], console)
+    (finished,) = find_runs(tmp_path / "outputs")
+    alone = train(replace(other, output_root=str(tmp_path / "alone")), console)
+    assert finished.result["seed"] == 1
+    torch.testing.assert_close(
+        finished.prompt().matrix,
+        SoftPrompt.load(alone.path / "prompt.safetensors").matrix,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_predictions_for_records_without_labels(settings, console):
+    run = train(replace(settings, data=replace(settings.data, predict=True)), console)
+    lines = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
+    assert [line["record"].rpartition(":")[2] for line in lines] == ["1", "2", "3", "4", "5"]
+    assert all(line["answer"] in settings.task.verbalizers for line in lines)
+
+
+def test_changed_data_or_settings_make_another_run(settings, console, tmp_path):
+    first = train(settings, console)
+    assert Run(replace(settings, sweep="other"), first.fingerprint).id == first.id
+    circumstances = replace(settings.trainer, eval_batch_size=7, checkpoint_seconds=1.0)
+    assert Run(replace(settings, trainer=circumstances), first.fingerprint).id == first.id
+    assert Run(replace(settings, seed=1), first.fingerprint).id != first.id
+    assert Run(replace(settings, optim=replace(settings.optim, lr=0.04)), first.fingerprint).id != first.id
+    write_jsonl(tmp_path / "data" / "CB" / "train.jsonl", cb_records(12))
+    write_jsonl(tmp_path / "data" / "CB" / "val.jsonl", cb_records(5))
+    second = train(replace(settings, data=replace(settings.data, root=str(tmp_path / "data"))), console)
+    assert second.id != first.id
+
+
+def test_a_prompt_starts_where_another_run_ended(settings, console):
+    first = train(settings, console)
+    path = str(first.path / "prompt.safetensors")
+    second = train(replace(settings, prompt=PromptSettings(init="file", path=path)), console)
+    start = SoftPrompt.load(second.path / "initial.safetensors")
+    assert start.matrix.equal(SoftPrompt.load(first.path / "prompt.safetensors").matrix)
+    assert second.path.name.startswith("file-seed0-")
+
+
+def test_a_broken_checkpoint_is_named(settings, console):
+    run = train(settings, console)
+    (run.path / "result.json").unlink()
+    (run.path / "last.ckpt").write_bytes(b"PK nonsense")
+    with pytest.raises(UserError, match=r"last\.ckpt: cannot be read .*delete it to train the run anew"):
+        train(settings, console)
+
+
+def test_an_example_longer_than_the_context_stops_before_training(config, console, tmp_path, tokenizer):
+    from tests.conftest import make_model
+
+    make_model("gpt2", n_positions=24).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    config["model"]["id"] = str(tmp_path / "gpt2")
+    with pytest.raises(
+        UserError, match=r"CB/train\.jsonl:2: 11 prompt rows and \d+ tokens do not fit .* of 24"
+    ):
+        train(parse_settings(config), console)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": "/nowhere"}, r"^model\.id=/nowhere: cannot be loaded: "),
+        ({"id": "nobody/nothing"}, r"^model\.id=nobody/nothing: cannot be loaded: "),
+        ({"package": "no_such_package", "gguf_file": "x.gguf"}, "package is not installed: run `pip install"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_named(config, console, changes, message):
+    config["model"].update(changes)
+    with pytest.raises(UserError, match=message) as caught:
+        train(parse_settings(config), console)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from softprompt.backbone import Backbone
+from softprompt.errors import UserError
+from softprompt.prompt import SoftPrompt, initial_prompt
+from softprompt.settings import PromptSettings
+from tests.conftest import VOCABULARY, make_model, make_tokenizer
+
+INSTRUCTION = "Does the hypothesis entail, contradict"
+
+
+@pytest.fixture
+def bloom():
+    return Backbone(make_model("bloom"), make_tokenizer(), "tiny-bloom", "abc")
+
+
+def start(bloom, seed=0, **settings):
+    return initial_prompt(PromptSettings(**settings), bloom, "cb", INSTRUCTION, seed)
+
+
+def test_text_starts_as_the_embeddings_of_the_instruction(bloom):
+    prompt = start(bloom, init="text")
+    assert bloom.tokenizer.convert_ids_to_tokens(prompt.initial_tokens) == INSTRUCTION.split()
+    table = bloom.model.get_input_embeddings().weight
+    assert torch.equal(prompt.matrix, table[prompt.initial_tokens])
+    assert prompt.initial_text == INSTRUCTION and prompt.matrix.dtype == torch.float32
+
+
+def test_a_text_of_ones_own_takes_the_place_of_the_instruction(bloom):
+    prompt = start(bloom, init="text", text="a dog")
+    assert bloom.tokenizer.convert_ids_to_tokens(prompt.initial_tokens) == ["a", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(2, "Does the"), (7, "Does the hypothesis entail, contradict Does the")]
+)
+def test_length_cuts_or_repeats_the_text(bloom, length, expected):
+    tokens = start(bloom, init="text", length=length).initial_tokens
+    assert bloom.tokenizer.convert_ids_to_tokens(tokens) == expected.split()
+
+
+def test_vocab_draws_different_ordinary_tokens_by_the_seed(bloom):
+    first, again, other = (start(bloom, seed, init="vocab", length=20) for seed in (1, 1, 2))
+    assert first.initial_tokens == again.initial_tokens != other.initial_tokens
+    assert len(set(first.initial_tokens)) == 20
+    assert not set(first.initial_tokens) & set(bloom.tokenizer.all_special_ids)
+    assert max(first.initial_tokens) < len(bloom.tokenizer) < VOCABULARY
+    assert start(bloom, init="vocab").matrix.shape[0] == len(INSTRUCTION.split())
+
+
+def test_random_has_the_scale_of_the_embedding_table(bloom):
+    prompt = start(bloom, init="random", length=500)
+    assert prompt.matrix.std().item() == pytest.approx(bloom.embedding_scale(), rel=0.05)
+    assert prompt.initial_tokens == []
+    assert not torch.equal(prompt.matrix, start(bloom, 1, init="random", length=500).matrix)
+
+
+def test_saved_and_loaded_is_the_same(bloom, tmp_path):
+    prompt = start(bloom, init="text")
+    prompt.save(tmp_path / "a.safetensors")
+    start(bloom, init="text").save(tmp_path / "b.safetensors")
+    loaded = SoftPrompt.load(tmp_path / "a.safetensors")
+    assert torch.equal(loaded.matrix, prompt.matrix)
+    assert (loaded.backbone, loaded.revision, loaded.task, loaded.initial_tokens) == (
+        "tiny-bloom", "abc", "cb", prompt.initial_tokens,
+    )  # fmt: skip
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_a_prompt_starts_from_another_run(bloom, tmp_path):
+    other = start(bloom, init="text")
+    other.save(tmp_path / "prompt.safetensors")
+    prompt = start(bloom, init="file", path=str(tmp_path / "prompt.safetensors"))
+    assert torch.equal(prompt.matrix, other.matrix)
+    longer = start(bloom, init="file", path=str(tmp_path / "prompt.safetensors"), length=7)
+    assert torch.equal(longer.matrix[5:], other.matrix[:2])
+
+
+def test_a_prompt_for_another_backbone_or_width_is_refused(bloom, tmp_path):
+    path = tmp_path / "prompt.safetensors"
+    start(bloom, init="text").save(path)
+    other = Backbone(make_model("llama"), make_tokenizer(), "tiny-llama", None)
+    with pytest.raises(UserError, match="was trained for tiny-bloom, and the model is tiny-llama"):
+        start(other, init="file", path=str(path))
+    wider = Backbone(make_model("bloom", hidden_size=48), make_tokenizer(), "tiny-bloom", None)
+    with pytest.raises(UserError, match="this prompt is 32 wide, and the model's embeddings 48"):
+        start(wider, init="file", path=str(path))
+
+
+def test_what_is_no_prompt_is_refused(bloom, tmp_path):
+    with pytest.raises(UserError, match="there is no such prompt"):
+        SoftPrompt.load(tmp_path / "absent.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(UserError, match="not a prompt saved by softprompt"):
+        SoftPrompt.load(tmp_path / "text.safetensors")
+    save_file({"prompt": torch.zeros(2, 3)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(UserError, match="not a prompt saved by softprompt"):
+        SoftPrompt.load(tmp_path / "foreign.safetensors")
+
+
+def test_a_vocabulary_too_small_to_draw_from_is_named(bloom):
+    with pytest.raises(UserError, match=r"^prompt\.length=500: the vocabulary has only \d+ tokens"):
+        start(bloom, init="vocab", length=500)

@@ -1,0 +1,34 @@
+import pytest
+
+from softprompt.analysis.scores import score_table, wilson_interval
+
+
+def result(task, seed, exact_match):
+    scores = {
+        "exact_match": exact_match,
+        "rank_accuracy": 0.5,
+        "macro_f1": 0.4,
+        "outside": 0.0,
+        "loss": 1.0,
+        "n": 56,
+    }
+    return {
+        "task": task, "init": "text", "seed": seed, "run": f"{task}{seed}", "best_step": 3, "seconds": 1.0,
+        "tuned": scores,
+        "baselines": {"majority": 0.5, "no_prompt": {**scores, "exact_match": 0.1}, "instruction": scores},
+    }  # fmt: skip
+
+
+def test_wilson_by_hand():
+    # 28 of 56 with z = 1.959964: centre (28 + z²/2) / (56 + z²) = 0.5, half-width z √(14 + z²/4) / (56 + z²).
+    assert wilson_interval(0.5, 56) == pytest.approx((0.373318, 0.626682), abs=1e-6)
+    low, high = wilson_interval(0.0, 10)
+    assert low == 0.0 and high == pytest.approx(3.841459 / 13.841459, abs=1e-6)
+
+
+def test_a_row_per_run_in_order():
+    table = score_table([result("rte", 1, 0.6), result("cb", 1, 0.5), result("cb", 0, 0.7)])
+    assert list(zip(table.task, table.seed, strict=True)) == [("cb", 0), ("cb", 1), ("rte", 1)]
+    assert table.tuned.tolist() == [0.7, 0.5, 0.6]
+    assert table.no_prompt.tolist() == [0.1] * 3
+    assert all(table.low < table.tuned) and all(table.tuned < table.high)

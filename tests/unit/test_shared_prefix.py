@@ -1,0 +1,110 @@
+"""Hugging Face's own forward over the plainly concatenated sequence is the reference."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from softprompt.backbone import Backbone
+from softprompt.data.batch import Batch
+from tests.conftest import VOCABULARY, make_model, make_tokenizer
+
+
+def concatenated_logits(backbone: Backbone, prompts: list[torch.Tensor], batch: Batch) -> torch.Tensor:
+    """Every sequence by itself, its prompt in front, no cache, no padding, all logits."""
+    logits = []
+    ends = batch.lengths.cumsum(0).tolist()
+    for length, end, answer, which in zip(
+        batch.lengths.tolist(), ends, batch.answer_lengths.tolist(), batch.prompt_of.tolist(), strict=True
+    ):
+        embedded = backbone.model.get_input_embeddings()(batch.token_ids[end - length : end])
+        full = backbone.model(
+            inputs_embeds=torch.cat([prompts[which], embedded])[None], use_cache=False
+        ).logits[0]
+        logits.append(full[-answer - 1 : -1])
+    return torch.cat(logits)
+
+
+def random_sequences(seed: int, lengths: list[tuple[int, int]]) -> list[tuple[list[int], list[int]]]:
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda n: torch.randint(4, VOCABULARY, (n,), generator=generator).tolist()  # noqa: E731
+    return [(draw(text), draw(answer)) for text, answer in lengths]
+
+
+def random_prompts(seed: int, rows: list[int], width: int = 32) -> list[torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.nn.Parameter(torch.randn(n, width, generator=generator) * 0.3) for n in rows]
+
+
+def assert_same_as_concatenated(backbone: Backbone, rows: list[int], batch: Batch) -> None:
+    ours, theirs = random_prompts(1, rows), random_prompts(1, rows)
+    logits = backbone.answer_logits(ours, batch)
+    reference = concatenated_logits(backbone, theirs, batch)
+    torch.testing.assert_close(logits, reference, rtol=1e-5, atol=1e-5)
+    F.cross_entropy(logits, batch.answer_ids).backward()
+    F.cross_entropy(reference, batch.answer_ids).backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        if other.grad is None:
+            assert mine.grad is None
+        elif other.numel():
+            assert (mine.grad - other.grad).norm() <= 1e-5 * other.grad.norm()
+
+
+def test_logits_and_gradients_equal_the_concatenated_forward(backbone: Backbone) -> None:
+    sequences = random_sequences(0, [(5, 2), (1, 1), (17, 3), (9, 2)])
+    assert_same_as_concatenated(backbone, [6], Batch.pack(sequences))
+
+
+def test_prompts_of_several_lengths_stand_side_by_side(backbone: Backbone) -> None:
+    sequences = random_sequences(0, [(5, 2), (1, 1), (17, 3), (9, 2), (4, 1), (3, 2)])
+    assert_same_as_concatenated(backbone, [6, 1, 6, 0], Batch.pack(sequences, [2, 1, 0, 3, 0, 1]))
+
+
+def test_padding_and_order_change_nothing(backbone: Backbone) -> None:
+    short, long, middle = random_sequences(0, [(3, 2), (40, 2), (11, 2)])
+    prompts = [prompt.detach() for prompt in random_prompts(1, [4])]
+    alone = backbone.answer_logits(prompts, Batch.pack([short]))
+    first = backbone.answer_logits(prompts, Batch.pack([short, long, middle]))
+    last = backbone.answer_logits(prompts, Batch.pack([middle, long, short]))
+    torch.testing.assert_close(first[:2], alone, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(last[-2:], alone, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from(["bloom", "llama", "gpt2"]),
+    lengths=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 4)), min_size=1, max_size=5),
+    rows=st.lists(st.integers(1, 8), min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_any_batch_equals_the_concatenated_forward(
+    kind: str, lengths: list[tuple[int, int]], rows: list[int], data: st.DataObject
+) -> None:
+    which = st.lists(st.integers(0, len(rows) - 1), min_size=len(lengths), max_size=len(lengths))
+    batch = Batch.pack(random_sequences(2, lengths), data.draw(which))
+    backbone = Backbone(make_model(kind), make_tokenizer(), "tiny", None)
+    assert_same_as_concatenated(backbone, rows, batch)
+
+
+def test_a_backbone_is_frozen_and_gives_logits_in_its_own_dtype(backbone: Backbone) -> None:
+    assert not any(p.requires_grad for p in backbone.model.parameters())
+    backbone.model.to(torch.bfloat16)
+    prompt = random_prompts(0, [3])[0]
+    logits = backbone.answer_logits([prompt], Batch.pack([([5, 6], [7, 2])]))
+    assert logits.dtype == torch.bfloat16 and logits.shape == (2, VOCABULARY)
+    logits.float().sum().backward()
+    assert prompt.grad is not None and prompt.grad.dtype == torch.float32
+
+
+def test_the_head_is_applied_at_the_answer_positions_alone(backbone: Backbone) -> None:
+    seen = []
+    head = backbone.model.get_output_embeddings()
+    head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[:-1].numel()))
+    backbone.answer_logits(random_prompts(0, [3]), Batch.pack(random_sequences(0, [(20, 2), (9, 3)])))
+    assert seen == [5]
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("bloom", None), ("llama", 2048), ("gpt2", 128)])
+def test_context_length_is_what_the_config_says(kind: str, limit: int | None) -> None:
+    assert Backbone(make_model(kind), make_tokenizer(), "tiny", None).context_length == limit
