@@ -27,12 +27,16 @@ class Rendered:
 def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rendered:
     """Fill the task's template with a record.
 
+    Line breaks inside a field become spaces: templates put one field on a line (and two of WSC's spans are
+    broken where the text itself has a space).
+
     Args:
         labelled: whether a label must be there. Test files carry none and serve for prediction only.
 
     Raises:
         UserError: a field is missing, empty or not text, or the label is not one of the verbalizers'.
     """
+    shown = {}
     for name in task.fields:
         if name not in record.fields:
             raise UserError(
@@ -44,7 +48,8 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
             raise UserError(f"{record.where}: field {name!r} is {value!r}, and should be text")
         if not value.strip():
             raise UserError(f"{record.where}: field {name!r} is empty")
-    text = task.template.format_map(record.fields)
+        shown[name] = " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
+    text = task.template.format_map(shown)
     return Rendered(text, _label(task, record) if labelled else None, record.where)
 
 

