@@ -36,9 +36,9 @@ WORDS = str.split(
 VOCABULARY = 64
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer(vocabulary: list[str] = WORDS) -> PreTrainedTokenizerFast:
     """One token per word, with BLOOM's special tokens in BLOOM's places."""
-    words = ["<unk>", "<s>", "</s>", "<pad>", *dict.fromkeys(WORDS)]
+    words = ["<unk>", "<s>", "</s>", "<pad>", *dict.fromkeys(vocabulary)]
     model = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     model.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(

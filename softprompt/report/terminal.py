@@ -1,40 +1,28 @@
 """Tables on a terminal."""
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 
 def score_screen(scores: pd.DataFrame) -> Table:
-    """The score table, shares in percent."""
-    table = Table(title="exact match on validation", title_justify="left")
-    for name in ("task", "init", "seed"):
+    """The score table in percent: exact match on validation, with the 95% interval of the tuned prompt's."""
+    table = Table(title="Exact match on validation, %", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("task", "init"):
         table.add_column(name)
-    for name in (
-        "majority",
-        "no prompt",
-        "instruction",
-        "tuned",
-        "95% interval",
-        "rank acc.",
-        "n",
-        "best step",
-    ):
+    for name in ("seed", "majority", "no prompt", "instruction", "tuned", "95%", "n"):
         table.add_column(name, justify="right")
     for row in scores.to_dict("records"):
-        baselines = [f"{row[name]:.1%}" for name in ("majority", "no_prompt", "instruction", "tuned")]
-        interval = f"{row['low']:.1%} to {row['high']:.1%}"
-        rank_accuracy = f"{row['rank_accuracy']:.1%}"
-        counts = [str(row["n"]), str(row["best_step"])]
-        table.add_row(
-            row["task"], row["init"], str(row["seed"]), *baselines, interval, rank_accuracy, *counts
-        )
+        shares = [f"{100 * row[name]:.1f}" for name in ("majority", "no_prompt", "instruction", "tuned")]
+        interval = f"{100 * row['low']:.0f}–{100 * row['high']:.0f}"
+        table.add_row(row["task"], row["init"], str(row["seed"]), *shares, interval, str(row["n"]))
     return table
 
 
 def neighbour_screen(title: str, neighbours: pd.DataFrame) -> Table:
     """One line per prompt row: what it started as, and its nearest tokens with their cosines."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     ranks = sorted(neighbours["rank"].unique())
     for name in ("row", "started as", *(f"nearest {rank}" if rank > 1 else "nearest" for rank in ranks)):
         table.add_column(name)

@@ -50,7 +50,10 @@ def test_wsc_quirks_are_kept_as_they_are() -> None:
     for i in (234, 380):
         span = str(records[i].fields["span1_text"])
         assert "\n" in span and span not in str(records[i].fields["text"])
-        assert "span1_text: willow-towered Canopy Huntertropic wrestles\n" in render(task("wsc"), records[i]).text
+        assert (
+            "span1_text: willow-towered Canopy Huntertropic wrestles\n"
+            in render(task("wsc"), records[i]).text
+        )
     words = str(records[433].fields["text"]).split(" ")
     assert words[int(str(records[433].fields["span1_index"]))] == "Emma's"
     assert records[433].fields["span1_text"] == "Emma"

@@ -1,0 +1,71 @@
+"""What the README shows, works."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from softprompt.pack import train_pack
+from softprompt.settings import parse_settings
+from tests.conftest import ROOT, WORDS, make_model, make_tokenizer, write_jsonl
+
+README = (ROOT / "README.md").read_text()
+
+
+def block(language: str) -> str:
+    """The first fenced block of a language."""
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found, language
+    return found.group(1)
+
+
+def test_the_task_of_ones_own_trains(config, tmp_path: Path) -> None:
+    record = json.loads(block("json"))
+    config["task"] = yaml.safe_load(block("yaml"))
+    config["data"]["root"] = str(tmp_path)
+    for name in ("train", "val"):
+        write_jsonl(tmp_path / "MOOD" / f"{name}.jsonl", [record, {**record, "label": 0}])
+    words = [
+        *WORDS,
+        *[
+            "Is",
+            "the",
+            "mood",
+            "of",
+            "sentence",
+            "good",
+            "or",
+            "bad?",
+            "bad",
+            "Sentence:",
+            "Mood:",
+            "What",
+            "a",
+            "lovely",
+            "morning.",
+        ],
+    ]
+    make_model("bloom").save_pretrained(tmp_path / "model")
+    make_tokenizer(words).save_pretrained(tmp_path / "model")
+    config["model"]["id"] = str(tmp_path / "model")
+    (run,) = train_pack([parse_settings(config)], Console(quiet=True))
+    assert run.result()["tuned"]["n"] == 2
+
+
+def test_every_linked_file_exists() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_override_shown_composes() -> None:
+    from tests.integration.test_experiments import composed
+
+    single = re.findall(r"`([a-z0-9_.]+=[a-z0-9_.,]+)`", README)
+    assert len(single) >= 9
+    for override in single:
+        key, _, values = override.partition("=")
+        for value in values.split(","):
+            composed(f"{key}={value}", *(["prompt.path=x"] if value == "file" else []))
