@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
+PIP := $(VENV)/bin/pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-smollm2 test test-fast lint clean

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from softprompt.errors import UserError, report_error
+from softprompt.settings import parse_analysis_settings
 
 failures: list[Exception] = []
 
@@ -17,12 +18,12 @@ failures: list[Exception] = []
 @hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
 def main(config: DictConfig) -> None:
     """All finished runs under a folder."""
-    from softprompt.report.study import write_report
-    from softprompt.settings import parse_analysis_settings
-
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
-        write_report(parse_analysis_settings(plain), Console())
+        settings = parse_analysis_settings(OmegaConf.to_container(config, resolve=True))
+        # Imported here: a mistyped value should not have to wait for torch.
+        from softprompt.report.study import write_report
+
+        write_report(settings, Console())
     except (UserError, OmegaConfBaseException) as error:
         report_error(error)
         failures.append(error)

@@ -4,12 +4,15 @@ import os
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from softprompt.errors import UserError, report_error
+from softprompt.settings import parse_settings
 
 failures: list[Exception] = []
 
@@ -17,13 +20,15 @@ failures: list[Exception] = []
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
     """One run, as composed. In a sweep, a run that fails does not keep the others from running."""
-    # Imported here: a mistyped override should not have to wait for torch.
-    from softprompt.pack import train_pack
-    from softprompt.settings import parse_settings
-
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
-        train_pack([parse_settings(plain)], Console())
+        settings = parse_settings(OmegaConf.to_container(config, resolve=True))
+        if settings.trainer.devices > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+            # Lightning starts the other processes by calling this command again, sweep and all.
+            raise UserError(f"trainer.devices={settings.trainer.devices}: a sweep (-m) takes one device a run")
+        # Imported here: a mistyped value should not have to wait for torch.
+        from softprompt.pack import train_pack
+
+        train_pack([settings], Console())
     except (UserError, OmegaConfBaseException) as error:
         report_error(error)
         failures.append(error)
