@@ -9,31 +9,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from softprompt.errors import UserError, report_error
+from softprompt.errors import ErrorReport
 from softprompt.settings import parse_analysis_settings
 
-failures: list[Exception] = []
+errors = ErrorReport(HydraException, OmegaConfBaseException)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
 def main(config: DictConfig) -> None:
     """All finished runs under a folder."""
-    try:
+    with errors:
         settings = parse_analysis_settings(OmegaConf.to_container(config, resolve=True))
         # Imported here: a mistyped value should not have to wait for torch.
         from softprompt.report.study import write_report
 
         write_report(settings, Console())
-    except (UserError, OmegaConfBaseException) as error:
-        report_error(error)
-        failures.append(error)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # without it Hydra shows its own errors at length
-    try:
+    with errors:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
-        report_error(error)
-        failures.append(error)
-    sys.exit(1 if failures else 0)
+    sys.exit(errors.exit_code)

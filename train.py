@@ -11,34 +11,30 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from softprompt.errors import UserError, report_error
+from softprompt.errors import ErrorReport, UserError
 from softprompt.settings import parse_settings
 
-failures: list[Exception] = []
+errors = ErrorReport(HydraException, OmegaConfBaseException)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
     """One run, as composed. In a sweep, a run that fails does not keep the others from running."""
-    try:
+    with errors:
         settings = parse_settings(OmegaConf.to_container(config, resolve=True))
         if settings.trainer.devices > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
             # Lightning starts the other processes by calling this command again, sweep and all.
-            raise UserError(f"trainer.devices={settings.trainer.devices}: a sweep (-m) takes one device a run")
+            raise UserError(
+                f"trainer.devices={settings.trainer.devices}: a sweep (-m) takes one device a run"
+            )
         # Imported here: a mistyped value should not have to wait for torch.
         from softprompt.pack import train_pack
 
         train_pack([settings], Console())
-    except (UserError, OmegaConfBaseException) as error:
-        report_error(error)
-        failures.append(error)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # without it Hydra shows its own errors at length
-    try:
+    with errors:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
-        report_error(error)
-        failures.append(error)
-    sys.exit(1 if failures else 0)
+    sys.exit(errors.exit_code)

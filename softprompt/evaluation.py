@@ -75,7 +75,9 @@ class ScoreKeeper(nn.Module):
     def __init__(self, answers: int) -> None:
         super().__init__()
         self.n = SumMetric()
-        self.loss = MeanMetric()
+        # What is no number must show, and not be left out as torchmetrics would by default.
+        self.loss_sum = SumMetric(nan_strategy="disable")
+        self.tokens = SumMetric()
         self.exact_match = MeanMetric()
         self.outside = MeanMetric()
         self.rank_accuracy = MulticlassAccuracy(answers, average="micro")
@@ -85,12 +87,10 @@ class ScoreKeeper(nn.Module):
         """Add a batch of labelled examples."""
         device = scores.written.device
         labels = torch.tensor([example.label for example in examples], device=device)
-        tokens = torch.tensor(
-            [len(example.answers[example.label or 0]) for example in examples], device=device
-        )
         rows = torch.arange(len(examples), device=device)
         self.n.update(len(examples))
-        self.loss.update(-scores.log_probability[rows, labels] / tokens, weight=tokens)
+        self.loss_sum.update(-scores.log_probability[rows, labels])
+        self.tokens.update(sum(len(example.right_answer) for example in examples))
         self.exact_match.update(scores.written[rows, labels].float())
         self.outside.update((~scores.written.any(1)).float())
         likeliest = scores.log_probability.argmax(1)
@@ -100,7 +100,7 @@ class ScoreKeeper(nn.Module):
     def compute(self) -> Scores:
         """The scores of all examples since the last reset; on every device the same."""
         return Scores(
-            loss=self.loss.compute().item(),
+            loss=(self.loss_sum.compute() / self.tokens.compute()).item(),
             # float32 sums of whole numbers: 4/7 should not read 0.5714285969734192
             exact_match=round(self.exact_match.compute().item(), 6),
             rank_accuracy=round(self.rank_accuracy.compute().item(), 6),

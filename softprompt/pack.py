@@ -19,16 +19,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
-from softprompt.backbone import load_backbone
+from softprompt.backbone import choose_dtype, load_backbone, model_fingerprint
 from softprompt.data.examples import Example
 from softprompt.data.module import TaskData
 from softprompt.data.sources import Records, read_records
-from softprompt.errors import UserError
+from softprompt.errors import UserError, first_line
 from softprompt.evaluation import PromptEvaluation, Scores, majority_share
 from softprompt.files import read_json, sha256, write_atomically
-from softprompt.progress import HEADER, PackProgress
+from softprompt.progress import HEADER, PackProgress, say, summary
 from softprompt.prompt import initial_prompt
-from softprompt.result import make_result, summary
+from softprompt.result import make_result
 from softprompt.run import Run
 from softprompt.saving import SaveRuns
 from softprompt.settings import PromptSettings, Settings, TrainerSettings
@@ -48,18 +48,22 @@ def train_pack(pack: Sequence[Settings], console: Console) -> list[Run]:
     if any(replace(settings, seed=first.seed, prompt=first.prompt) != first for settings in pack):
         raise ValueError("the runs of a pack may differ in seed and prompt alone")
     records = read_records(first.data, first.task)
-    runs = [Run(settings, dict(records.fingerprint)) for settings in pack]
+    fingerprint = {**records.fingerprint, **model_fingerprint(first.model)}
+    runs = [Run(settings, fingerprint) for settings in pack]
     for run in runs:
         if run.done:
-            _say(console, f"{run.path} is done ({summary(run.result())}): nothing to do")
+            rank_zero_only(say)(console, f"{run.path} is done ({summary(run.result())}): nothing to do")
     unfinished = [run for run in runs if not run.done]
     if unfinished:
         Pack(unfinished, records, console).train()
+    unanswered = [run for run in runs if first.data.predict and not run.predictions.exists()]
+    if unanswered:
+        Pack(unanswered, records, console).predict()
     return runs
 
 
 class Pack:
-    """Unfinished runs of one backbone, task and data set, on their way to being done."""
+    """Runs of one backbone, task and data set, and what they need."""
 
     def __init__(self, runs: Sequence[Run], records: Records, console: Console) -> None:
         self.runs = runs
@@ -67,7 +71,12 @@ class Pack:
         options = self.settings.trainer
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        self.backbone = load_backbone(self.settings.model, options.accelerator)
+        self.resumed = {run.id: run.resume() for run in runs}
+        # A run keeps the dtype it was begun with, also where `auto` would now choose another.
+        begun = next((state.dtype for state in self.resumed.values() if state), self.settings.model.dtype)
+        dtype = choose_dtype(begun, options.accelerator)
+        self.backbone = load_backbone(self.settings.model, dtype)
+        self.dtype = str(dtype).removeprefix("torch.")
         self.data = TaskData(
             self.settings.task,
             self.settings.data,
@@ -86,21 +95,41 @@ class Pack:
         states = [self._state(run) for run in self.runs]
         longest = max(len(self.instruction), *(len(state.prompt) for state in states))
         self.data.check_lengths(longest, self.backbone.context_length)
-        baselines = self._baselines()
-        self._evaluate_starts(states, baselines)
-        self.data.orders = [state.order for state in states]
-        module = PromptTuning(
-            self.backbone, states, self.data.answers, self.settings.optim, self.settings.trainer
-        )
-        self.saver.open_trackers()
         try:
+            self.saver.open_trackers()
+            baselines = self._baselines()
+            self._evaluate_starts(states, baselines)
+            self.saver.track(states)
             if any(state.live for state in states):
-                self.progress.say(HEADER)
-                self.progress.report(states, [run.label for run in self.runs])
-                self.trainer.fit(module, datamodule=self.data)
+                self._fit(states)
             self._finish(states, baselines)
         finally:
             self.saver.close_trackers()
+
+    def predict(self) -> None:
+        """Write each finished run's likeliest answers to the test records, a JSON object a line, in order."""
+        batches = self.data.evaluation_batches(self.data.test)
+        answers = list(self.settings.task.verbalizers)
+        for run in self.runs:
+            module = PromptEvaluation(self.backbone, [run.best_prompt().matrix], self.data.answers)
+            predicted = self.trainer.predict(module, batches) or []
+            choice = {
+                example.where: answers[index]
+                for batch, (indices,) in zip(batches, predicted, strict=True)
+                for example, index in zip(batch, indices, strict=True)
+            }
+            lines = [json.dumps({"record": e.where, "answer": choice[e.where]}) for e in self.data.test]
+            rank_zero_only(write_atomically)(run.predictions, "\n".join(lines) + "\n")
+            self.progress.say(f"{run.predictions}: {len(lines)} records answered")
+
+    def _fit(self, states: Sequence[RunState]) -> None:
+        self.progress.say(HEADER)
+        self.progress.report(states, [run.label for run in self.runs])
+        self.data.orders = lambda: [state.order if state.live else None for state in states]
+        module = PromptTuning(
+            self.backbone, states, self.data.answers, self.settings.optim, self.settings.trainer
+        )
+        self.trainer.fit(module, datamodule=self.data)
 
     def _instruction(self) -> Float[Tensor, "n d"]:
         """The task's hand-written instruction, untuned."""
@@ -112,7 +141,7 @@ class Pack:
     def _state(self, run: Run) -> RunState:
         """A run's state: as an earlier process left it, or new."""
         settings = run.settings
-        if (state := run.resume()) is None:
+        if (state := self.resumed[run.id]) is None:
             initial = initial_prompt(
                 settings.prompt,
                 self.backbone,
@@ -122,7 +151,7 @@ class Pack:
             )
             rank_zero_only(run.begin)(initial)
             self.progress.say(f"{run.path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
-            return RunState.start(initial.matrix, self.data.new_order(settings.seed))
+            return RunState.start(initial.matrix, self.data.new_order(settings.seed), self.dtype)
         self.progress.say(f"{run.path}: resumed at step {state.order.total_steps}")
         return state
 
@@ -138,7 +167,7 @@ class Pack:
     def _baselines(self) -> dict[str, Any]:
         """What no tuning gives on the official validation set; the runs of a sweep share the file."""
         task, run = self.settings.task, self.runs[0]
-        asked = [asdict(self.settings.model), str(self.backbone.dtype), asdict(task), run.fingerprint]
+        asked = [asdict(self.settings.model), self.dtype, asdict(task), run.fingerprint]
         digest = sha256(json.dumps(asked, sort_keys=True).encode())[:8]
         path = run.path.parent / f"baselines-{digest}.json"
         if not path.exists():
@@ -185,35 +214,16 @@ class Pack:
             tuned = [asdict(s) for s in self._scores("the best prompt", prompts, self.data.report)]
         for (run, state), scores in zip(good, tuned, strict=True):
             result = make_result(run, state, scores, baselines, self.data, self.backbone)
-            if self.data.test:
-                self._predict(run, state)
             rank_zero_only(run.finish)(result)
-            self.saver.results[run.id] = result
             self.progress.say(f"{run.path}: {summary(result)}")
-        for run, state in zip(self.runs, states, strict=True):
-            if state.failed:
-                raise UserError(
-                    f"{run.path}: {state.failed}; the run failed. Lower optim.lr={run.settings.optim.lr} "
-                    f"or set trainer.gradient_clip"
-                )
-
-    def _predict(self, run: Run, state: RunState) -> None:
-        """Write the likeliest answer to every test record, one JSON object per line, in the file's order."""
-        module = PromptEvaluation(self.backbone, [state.best_prompt], self.data.answers)
-        batches = self.data.evaluation_batches(self.data.test)
-        self.progress.what = "the test records"
-        predicted = self.trainer.predict(module, batches) or []
-        answers = list(run.settings.task.verbalizers)
-        choice = {
-            example.where: answers[index]
-            for batch, (indices,) in zip(batches, predicted, strict=True)
-            for example, index in zip(batch, indices, strict=True)
-        }
-        lines = [
-            json.dumps({"record": example.where, "answer": choice[example.where]})
-            for example in self.data.test
+        failed = [
+            f"{run.path}: {state.failed}"
+            for run, state in zip(self.runs, states, strict=True)
+            if state.failed
         ]
-        rank_zero_only(write_atomically)(run.path / "predictions.jsonl", "\n".join(lines) + "\n")
+        if failed:
+            step = f"Lower optim.lr={self.settings.optim.lr} or set trainer.gradient_clip"
+            raise UserError(f"{'; '.join(failed)}; the run failed. {step}")
 
 
 def make_trainer(options: TrainerSettings, callbacks: list[Callback]) -> L.Trainer:
@@ -234,7 +244,7 @@ def make_trainer(options: TrainerSettings, callbacks: list[Callback]) -> L.Train
             num_sanity_val_steps=0,
         )
     except (MisconfigurationException, ValueError) as error:
-        raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+        raise UserError(f"trainer: {first_line(error)}") from error
 
 
 def silence_lightning() -> None:
@@ -242,8 +252,3 @@ def silence_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-
-
-@rank_zero_only
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

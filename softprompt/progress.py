@@ -35,6 +35,22 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: neither coloured nor broken nor taken for markup."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """A result in a line."""
+    tuned, baselines = result["tuned"], result["baselines"]
+    return (
+        f"exact match {tuned['exact_match']:.1%} after {result['best_step']} steps; "
+        f"instruction {baselines['instruction']['exact_match']:.1%}, "
+        f"no prompt {baselines['no_prompt']['exact_match']:.1%}, majority {baselines['majority']:.1%}, "
+        f"n={tuned['n']}, {duration(result['seconds'])}"
+    )
+
+
 class PackProgress(ProgressBar):
     """A bar for the epoch and one for the evaluation on a terminal; in a log file, the lines alone."""
 
@@ -45,6 +61,7 @@ class PackProgress(ProgressBar):
         self._enabled = getattr(rank_zero_only, "rank", 0) == 0
         self._progress: Progress | None = None
         self._bars: dict[str, Any] = {}
+        self._reported: dict[str, int] = {}  # evaluations printed, by run
 
     def enable(self) -> None:
         """Show."""
@@ -57,12 +74,13 @@ class PackProgress(ProgressBar):
     def say(self, text: str) -> None:
         """Print a line above the bars."""
         if self._enabled:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+            say(self.console, text)
 
     def report(self, runs: Sequence[RunState], labels: Sequence[str]) -> None:
-        """Print the newest evaluation of every run."""
+        """Print the newest evaluation of every run that has a new one."""
         for run, label in zip(runs, labels, strict=True):
-            if run.history:
+            if len(run.history) > self._reported.get(label, 0):
+                self._reported[label] = len(run.history)
                 row = run.history[-1]
                 name = f"  {label}" if len(runs) > 1 else ""
                 self.say(evaluation_line(row, row["step"] == run.best_step) + name)
@@ -100,6 +118,14 @@ class PackProgress(ProgressBar):
         """One step further."""
         self._advance("train")
 
+    def on_predict_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """A bar of the prediction's batches."""
+        self._start("predict", "answering the test records", sum(trainer.num_predict_batches))
+
+    def on_predict_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """One batch further."""
+        self._advance("predict")
+
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         """A bar of the evaluation's batches."""
         self._start("validation", f"evaluating {self.what}".strip(), sum(trainer.num_val_batches))
@@ -114,6 +140,13 @@ class PackProgress(ProgressBar):
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Leave the terminal as it was."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was, also when training breaks off."""
+        self._close()
+
+    def _close(self) -> None:
         if self._progress is not None:
             self._progress.stop()
         self._progress, self._bars = None, {}

@@ -110,7 +110,8 @@ def _repeat(tokens: list[int], length: int) -> list[int]:
 
 def _sample_vocabulary(tokenizer: Any, length: int, generator: torch.Generator) -> list[int]:
     """Different tokens, drawn evenly, no special ones. A table may have more rows than there are tokens."""
-    special = set(tokenizer.all_special_ids)
+    added = tokenizer.added_tokens_decoder
+    special = {*tokenizer.all_special_ids, *(token for token in added if added[token].special)}
     ordinary = [token for token in range(len(tokenizer)) if token not in special]
     if length > len(ordinary):
         raise UserError(

@@ -11,7 +11,6 @@ from softprompt import __version__
 from softprompt.backbone import Backbone
 from softprompt.data.module import TaskData
 from softprompt.evaluation import Scores
-from softprompt.progress import duration
 from softprompt.run import Run
 from softprompt.tuning import Row, RunState
 
@@ -46,7 +45,7 @@ def make_result(
             "revision": backbone.revision,
             "dtype": str(backbone.dtype).removeprefix("torch."),
         },
-        "data": run.fingerprint,
+        "hashes": run.fingerprint,
         "versions": {
             "softprompt": __version__,
             "python": platform.python_version(),
@@ -54,17 +53,6 @@ def make_result(
         },
         "commit": _commit(),
     }
-
-
-def summary(result: dict[str, Any]) -> str:
-    """A result in a line."""
-    tuned, baselines = result["tuned"], result["baselines"]
-    return (
-        f"exact match {tuned['exact_match']:.1%} after {result['best_step']} steps; "
-        f"instruction {baselines['instruction']['exact_match']:.1%}, "
-        f"no prompt {baselines['no_prompt']['exact_match']:.1%}, majority {baselines['majority']:.1%}, "
-        f"n={tuned['n']}, {duration(result['seconds'])}"
-    )
 
 
 def _commit() -> str | None:

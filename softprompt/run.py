@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import yaml
 
-from softprompt.errors import UserError
+from softprompt.errors import UserError, first_line
 from softprompt.files import read_json, sha256, write_atomically
 from softprompt.prompt import SoftPrompt
 from softprompt.settings import Settings, parse_settings
@@ -44,7 +44,7 @@ CIRCUMSTANCES = {
 
 @dataclass(frozen=True)
 class Run:
-    """One run and its directory. `fingerprint` identifies the data (see `Records`)."""
+    """One run and its directory. `fingerprint` identifies data and model: hashes of files, by name."""
 
     settings: Settings
     fingerprint: dict[str, str]
@@ -57,7 +57,7 @@ class Run:
             del asked[name]
         for group, names in CIRCUMSTANCES.items():
             asked[group] = {key: value for key, value in asked[group].items() if key not in names}
-        asked["data"]["fingerprint"] = self.fingerprint
+        asked["fingerprint"] = self.fingerprint
         if self.settings.prompt.path:
             asked["prompt"]["path"] = _content_hash(Path(self.settings.prompt.path))
         digest = sha256(json.dumps(asked, sort_keys=True).encode())[:8]
@@ -74,6 +74,11 @@ class Run:
         return f"{self.settings.task.name}/{self.id}"
 
     @property
+    def predictions(self) -> Path:
+        """The answers to the test records, where they were asked for."""
+        return self.path / "predictions.jsonl"
+
+    @property
     def done(self) -> bool:
         """Whether the run has its result."""
         return (self.path / "result.json").exists()
@@ -84,18 +89,27 @@ class Run:
         write_atomically(self.path / "config.yaml", config)
         initial.save(self.path / "initial.safetensors")
 
+    @cached_property
     def initial_prompt(self) -> SoftPrompt:
         """What the run started from."""
         return SoftPrompt.load(self.path / "initial.safetensors")
 
+    def best_prompt(self) -> SoftPrompt:
+        """The best prompt so far."""
+        return SoftPrompt.load(self.path / "prompt.safetensors")
+
     def save(self, state: RunState, optimizer_state: dict[str, Any]) -> None:
         """Write down where the run stands: best prompt, learning curve, and checkpoint last."""
-        best = replace(self.initial_prompt(), matrix=state.best_prompt, step=state.best_step)
+        best = replace(self.initial_prompt, matrix=state.best_prompt, step=state.best_step)
         best.save(self.path / "prompt.safetensors")
-        write_atomically(self.path / "metrics.csv", _as_csv(state.history))
+        self.save_history(state)
         buffer = io.BytesIO()
         torch.save(state.state_dict(optimizer_state), buffer)
         write_atomically(self.path / "last.ckpt", buffer.getvalue())
+
+    def save_history(self, state: RunState) -> None:
+        """Write down the learning curve alone."""
+        write_atomically(self.path / "metrics.csv", _as_csv(state.history))
 
     def resume(self) -> RunState | None:
         """Where an earlier process left the run; None where there was none.
@@ -109,11 +123,13 @@ class Run:
         try:
             return RunState.resume(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # torch raises what its unpickler, zip reader and file system raise
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{path}: cannot be read ({reason}); delete it to train the run anew") from error
+            why = f"cannot be read ({first_line(error)}); delete it to train the run anew"
+            raise UserError(f"{path}: {why}") from error
 
     def finish(self, result: dict[str, Any]) -> None:
         """The last thing a run does."""
+        for leftover in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink()
         write_atomically(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
     def result(self) -> dict[str, Any]:
@@ -132,10 +148,6 @@ class FinishedRun:
     def prompt(self) -> SoftPrompt:
         """The best prompt."""
         return SoftPrompt.load(self.path / "prompt.safetensors")
-
-    def initial_prompt(self) -> SoftPrompt:
-        """The prompt it started from."""
-        return SoftPrompt.load(self.path / "initial.safetensors")
 
 
 def find_runs(folder: Path) -> list[FinishedRun]:

@@ -1,7 +1,7 @@
 """Keeps the directories and trackers of a pack's runs up to date while they are trained."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from softprompt.progress import PackProgress
 from softprompt.run import Run
 from softprompt.tracking import WandbTracker
-from softprompt.tuning import PromptTuning
+from softprompt.tuning import PromptTuning, RunState
 
 
 class SaveRuns(Callback):
@@ -21,40 +21,49 @@ class SaveRuns(Callback):
         self.runs = runs
         self.progress = progress
         self.checkpoint_seconds = checkpoint_seconds
-        self.results: dict[str, dict[str, Any]] = {}
         self._trackers: dict[str, WandbTracker] = {}
         self._saved_at = time.monotonic()
 
     @rank_zero_only
     def open_trackers(self) -> None:
         """Start W&B for the runs that ask for it."""
-        wanted = [run for run in self.runs if run.settings.logger.name == "wandb"]
-        self._trackers = {run.id: WandbTracker(run) for run in wanted}
+        for run in self.runs:
+            if run.settings.logger.name == "wandb":
+                self._trackers[run.id] = WandbTracker(run)
+
+    @rank_zero_only
+    def track(self, states: Sequence[RunState]) -> None:
+        """Hand the trackers what is new."""
+        for run, state in zip(self.runs, states, strict=True):
+            if run.id in self._trackers:
+                self._trackers[run.id].log(state.history)
 
     @rank_zero_only
     def close_trackers(self) -> None:
-        """Hand over the results and finish, also when training broke off."""
-        for name, tracker in self._trackers.items():
-            tracker.finish(self.results.get(name))
+        """Hand over the results and finish; a run that has none by now has failed."""
+        for run in self.runs:
+            if run.id in self._trackers:
+                self._trackers[run.id].finish(run.result() if run.done else None)
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Between two steps all runs are in a consistent state."""
+        assert isinstance(module, PromptTuning)
         if time.monotonic() - self._saved_at >= self.checkpoint_seconds:
-            self._save(trainer, module)
+            # A run that waits for the others of its pack to end their epoch is saved with its evaluation.
+            self._save(trainer, module, lambda run: not run.awaits_evaluation(module.settings))
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """A new row of the learning curve, perhaps a new best prompt."""
         if not isinstance(module, PromptTuning):
             return
-        self._save(trainer, module)
+        self._save(trainer, module, lambda run: True)
         self.progress.report(module.runs, [run.label for run in self.runs])
-        for run, state in zip(self.runs, module.runs, strict=True):
-            if run.id in self._trackers:
-                self._trackers[run.id].log(state.history[-1])
+        self.track(module.runs)
 
-    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, PromptTuning)
+    def _save(self, trainer: L.Trainer, module: PromptTuning, wanted: Callable[[RunState], bool]) -> None:
         for run, state in zip(self.runs, module.runs, strict=True):
-            if not state.failed:
+            if state.failed:
+                rank_zero_only(run.save_history)(state)
+            elif wanted(state):
                 rank_zero_only(run.save)(state, trainer.optimizers[0].state[state.prompt])
         self._saved_at = time.monotonic()

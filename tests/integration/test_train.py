@@ -9,13 +9,14 @@ import torch
 import yaml
 from rich.console import Console
 
+from softprompt.backbone import load_backbone
 from softprompt.errors import UserError
 from softprompt.pack import train_pack
 from softprompt.prompt import SoftPrompt
 from softprompt.run import Run, find_runs
 from softprompt.settings import PromptSettings, Settings, parse_settings
 from softprompt.tuning import PromptTuning
-from tests.conftest import cb_records, write_jsonl
+from tests.conftest import ROOT, cb_records, make_model, write_jsonl
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_run_leaves_all_that_was_promised(settings, console):
     assert result["examples"] == {"train": 12, "selection": 8, "validation": 8}
     assert result["baselines"]["majority"] == 3 / 8
     assert result["baselines"]["no_prompt"]["n"] == result["tuned"]["n"] == 8
-    assert set(result["data"]) == {"CB/train.jsonl", "CB/val.jsonl"}
+    assert {"CB/train.jsonl", "CB/val.jsonl", "model/model.safetensors"} <= set(result["hashes"])
     assert len(rows(run)) == 4
     start, best = (SoftPrompt.load(run.path / f"{name}.safetensors") for name in ("initial", "prompt"))
     assert best.step == result["best_step"] > 0 and not torch.equal(start.matrix, best.matrix)
@@ -113,8 +114,6 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(settings, console, tm
 
 @pytest.mark.parametrize("optim", ["adam", "adamw", "adafactor", "sgd"])
 def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
-    from tests.conftest import ROOT
-
     config["optim"] = {**yaml.safe_load((ROOT / f"conf/optim/{optim}.yaml").read_text()), "lr": 0.05}
     settings = parse_settings(config)
     whole = train(settings, console)
@@ -193,8 +192,8 @@ def test_a_loss_that_is_no_number_fails_the_run_and_says_so(settings, console, m
         UserError, match=r"the training loss is nan at step 2; the run failed\. Lower optim\.lr"
     ):
         train(settings, console)
-    run = Run(settings, {})
-    assert not list(run.path.parent.rglob("result.json"))
+    folder = Run(settings, {}).path.parent
+    assert not list(folder.rglob("result.json")) and len(list(folder.rglob("metrics.csv"))) == 1
 
 
 def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, monkeypatch, tmp_path):
@@ -220,8 +219,77 @@ def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, 
     )
 
 
-def test_predictions_for_records_without_labels(settings, console):
+def test_a_pack_resumed_at_unequal_steps_ends_as_if_it_had_not_been(settings, console, tmp_path, monkeypatch):
+    """Killed between two writes: one run's checkpoint is newer than the other's."""
+    options = replace(settings.trainer, checkpoint_seconds=0.0, max_steps=5)
+    settings = replace(settings, trainer=options)
+    pack = [settings, replace(settings, seed=1)]
+    whole = train_pack(pack, console)
+    cut = [replace(run, output_root=str(tmp_path / "cut")) for run in pack]
+    original, saves = Run.save, []
+
+    def save(self, state, optimizer_state):
+        saves.append(self)
+        if len(saves) > 4 and self.settings.seed == 1 and state.order.total_steps == 3:
+            raise ConnectionAbortedError
+        original(self, state, optimizer_state)
+
+    monkeypatch.setattr(Run, "save", save)
+    with pytest.raises(ConnectionAbortedError):
+        train_pack(cut, console)
+    monkeypatch.setattr(Run, "save", original)
+    places = {
+        torch.load(p, weights_only=True)["order"]["step"] for p in (tmp_path / "cut").rglob("last.ckpt")
+    }
+    assert len(places) == 2
+    for mine, other in zip(train_pack(cut, console), whole, strict=True):
+        assert mine.result()["steps"] == other.result()["steps"] == 5
+        assert [row["step"] for row in rows(mine)] == [row["step"] for row in rows(other)] == [0, 2, 4, 5]
+        torch.testing.assert_close(
+            mine.best_prompt().matrix, other.best_prompt().matrix, rtol=1e-3, atol=1e-4
+        )
+
+
+def test_a_run_that_had_stopped_needs_no_step_to_finish(settings, console, monkeypatch):
+    run = train(settings, console)
+    before = run.result()
+    (run.path / "result.json").unlink()
+    monkeypatch.setattr(PromptTuning, "training_step", lambda *_: pytest.fail("trained again"))
+    assert train(settings, console).result() == before
+
+
+def test_a_run_keeps_the_dtype_it_was_begun_in(settings, console, monkeypatch):
+    auto = replace(settings, model=replace(settings.model, dtype="auto"))
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    run = train(auto, console)
+    assert run.result()["backbone"]["dtype"] == "bfloat16"
+    (run.path / "result.json").unlink()
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    assert train(auto, console).result()["backbone"]["dtype"] == "bfloat16"
+
+
+def test_a_model_on_disk_is_known_by_its_content(config, console, tmp_path, tokenizer):
+    folder = tmp_path / "model"
+    tokenizer.save_pretrained(folder)
+    config["model"]["id"] = str(folder)
+    runs = []
+    for width in (32, 16):
+        make_model("bloom", hidden_size=width).save_pretrained(folder)
+        load_backbone.cache_clear()
+        config["model"]["revision"] = "no commit of this folder"
+        runs.append(train(parse_settings(config), console))
+    assert runs[0].id != runs[1].id
+    assert runs[1].best_prompt().matrix.shape[1] == 16
+    assert runs[1].result()["backbone"]["revision"] is None
+
+
+@pytest.mark.parametrize("trained_before", [False, True])
+def test_predictions_for_records_without_labels(settings, console, trained_before):
+    if trained_before:
+        train(settings, console)
     run = train(replace(settings, data=replace(settings.data, predict=True)), console)
+    assert run.id == Run(settings, run.fingerprint).id
     lines = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
     assert [line["record"].rpartition(":")[2] for line in lines] == ["1", "2", "3", "4", "5"]
     assert all(line["answer"] in settings.task.verbalizers for line in lines)
@@ -258,13 +326,11 @@ def test_a_broken_checkpoint_is_named(settings, console):
 
 
 def test_an_example_longer_than_the_context_stops_before_training(config, console, tmp_path, tokenizer):
-    from tests.conftest import make_model
-
-    make_model("gpt2", n_positions=24).save_pretrained(tmp_path / "gpt2")
+    make_model("gpt2", n_positions=23).save_pretrained(tmp_path / "gpt2")
     tokenizer.save_pretrained(tmp_path / "gpt2")
     config["model"]["id"] = str(tmp_path / "gpt2")
     with pytest.raises(
-        UserError, match=r"CB/train\.jsonl:2: 11 prompt rows and \d+ tokens do not fit .* of 24"
+        UserError, match=r"CB/train\.jsonl:2: 11 prompt rows and \d+ tokens do not fit .* of 23"
     ):
         train(parse_settings(config), console)
 
@@ -274,7 +340,10 @@ def test_an_example_longer_than_the_context_stops_before_training(config, consol
     [
         ({"id": "/nowhere"}, r"^model\.id=/nowhere: cannot be loaded: "),
         ({"id": "nobody/nothing"}, r"^model\.id=nobody/nothing: cannot be loaded: "),
-        ({"package": "no_such_package", "gguf_file": "x.gguf"}, "package is not installed: run `pip install"),
+        (
+            {"package": "no_such_package", "gguf_file": "x.gguf"},
+            "no_such_package: is not installed: run `pip install",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_had_is_named(config, console, changes, message):

@@ -27,7 +27,7 @@ def smollm2() -> Backbone:
             gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf",
             dtype="float32",
         ),
-        "cpu",
+        torch.float32,
     )
 
 

@@ -62,10 +62,14 @@ def test_log_probabilities_are_of_whole_answers(backbone: Backbone) -> None:
 
 
 def test_written_is_what_generate_writes(backbone: Backbone) -> None:
-    """Exact match without a generation loop: what the model generates greedily is matched, all else is not."""
+    """Exact match without a generation loop: what is generated greedily is written, and nothing else."""
     generator = torch.Generator().manual_seed(1)
-    matched = 0
-    for _ in range(12):
+    eos = backbone.tokenizer.eos_token_id
+    with torch.no_grad():  # make the end of a sequence likely enough to be generated now and then
+        head = backbone.model.get_output_embeddings().weight
+        head[eos] = head[4:60].mean(0) + 0.9 * torch.randn(32, generator=generator)
+    ended = 0
+    for _ in range(40):
         prompt = torch.randn(3, 32, generator=generator) * 0.3
         text = torch.randint(4, 60, (6,), generator=generator).tolist()
         embedded = torch.cat([prompt, backbone.embed(text)])[None]
@@ -75,15 +79,20 @@ def test_written_is_what_generate_writes(backbone: Backbone) -> None:
             max_new_tokens=4,
             do_sample=False,
         )[0].tolist()
-        eos = backbone.tokenizer.eos_token_id
         answer = tuple(generated[: generated.index(eos) + 1] if eos in generated else generated)
         changed = (*answer[:-1], (answer[-1] + 1) % 60)
-        longer = (*answer, eos)
-        example = Example(tuple(text), (answer, changed, longer), 0, "here")
-        written = score_answers(backbone, prompt, [example]).written[0].tolist()
-        assert written[:2] == [True, False]
-        matched += 1
-    assert matched == 12
+        other_end = (*answer[:-1], 7 if answer[-1] == eos else eos)
+        example = Example(tuple(text), (answer, changed, other_end), 0, "here")
+        assert score_answers(backbone, prompt, [example]).written[0].tolist() == [True, False, False]
+        ended += answer[-1] == eos
+    assert 0 < ended < 40
+
+
+def test_a_loss_that_is_no_number_for_one_example_shows():
+    keeper = ScoreKeeper(2)
+    log_probability = torch.tensor([[-1.0, -3.0], [math.nan, -2.0]])
+    keeper.update(examples([0, 0]), AnswerScores(log_probability, torch.ones(2, 2, dtype=torch.bool)))
+    assert math.isnan(keeper.compute().loss)
 
 
 def test_an_empty_prompt_is_no_prompt(backbone: Backbone) -> None:

@@ -47,9 +47,9 @@ def test_a_tokenizer_without_end_of_sequence_is_refused(settings):
 
 def test_examples_that_do_not_fit_the_context_are_refused():
     example = Example((5,) * 10, ((6, 2), (6, 7, 2)), 0, "here:1")
-    check_lengths([example], 3, 16)
+    check_lengths([example], 4, 16)  # the last token of an answer is predicted, never read
     check_lengths([example], 1000, None)
     with pytest.raises(
-        UserError, match=r"^here:1: 4 prompt rows and 13 tokens do not fit the model's context of 16"
+        UserError, match=r"^here:1: 5 prompt rows and 13 tokens do not fit the model's context of 16"
     ):
-        check_lengths([example], 4, 16)
+        check_lengths([example], 5, 16)

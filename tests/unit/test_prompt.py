@@ -1,6 +1,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import AddedToken
 
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
@@ -48,6 +49,13 @@ def test_vocab_draws_different_ordinary_tokens_by_the_seed(bloom):
     assert not set(first.initial_tokens) & set(bloom.tokenizer.all_special_ids)
     assert max(first.initial_tokens) < len(bloom.tokenizer) < VOCABULARY
     assert start(bloom, init="vocab").matrix.shape[0] == len(INSTRUCTION.split())
+
+
+def test_vocab_draws_no_added_special_token(bloom):
+    bloom.tokenizer.add_tokens([AddedToken("<repo_name>", special=True), AddedToken("plain")])
+    tokens = start(bloom, init="vocab", length=len(bloom.tokenizer) - 5).initial_tokens
+    drawn = bloom.tokenizer.convert_ids_to_tokens(tokens)
+    assert "plain" in drawn and "<repo_name>" not in drawn
 
 
 def test_random_has_the_scale_of_the_embedding_table(bloom):

@@ -30,6 +30,7 @@ def test_a_line_break_in_a_field_becomes_a_space(settings):
         ({"premise": "  "}, "here:1: field 'premise' is empty"),
         ({"premise": 7}, "here:1: field 'premise' is 7, and should be text"),
         ({"premise": None}, "here:1: field 'premise' is None, and should be text"),
+        ({"premise": "half \ud800"}, "here:1: field 'premise' holds half of a surrogate pair"),
         ({"label": "maybe"}, "here:1: label 'maybe' is unknown to task 'cb', which knows 'entailment', "),
         ({"label": 0}, "here:1: label 0 is unknown"),
     ],
