@@ -1,0 +1,269 @@
+"""One training step, ours against PEFT's, on the same model, batch, prompt, dtype and answers.
+
+    .venv/bin/python benchmarks/step.py --task rte --prompt-tokens 15
+
+PEFT is used as its documentation does: `PromptTuningConfig`, a right-padded batch, the answers as labels. The two
+alternate in one process, after a check that loss and prompt gradient agree; peak memory is measured in a process
+for each. Weights are random (a step's time does not depend on them), lengths are drawn from the real tasks' token
+lengths (`lengths.json`, under SmolLM2's tokenizer). The last line printed is one JSON object.
+"""
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PromptTuningConfig, TaskType, get_peft_model
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from softprompt.backbone import Backbone
+from softprompt.data.batch import Batch
+
+SHAPES: dict[str, Callable[[int | None], Any]] = {
+    "bloomz_560m": lambda layers: BloomForCausalLM(
+        BloomConfig(vocab_size=250_880, hidden_size=1024, n_layer=layers or 24, n_head=16, pad_token_id=3)
+    ),
+    "smollm2_135m": lambda layers: LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=49_152,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=layers or 30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            tie_word_embeddings=True,
+        )
+    ),
+}
+Step = Callable[[], tuple[float, torch.Tensor]]
+
+
+def main() -> None:
+    """Check, time, and print."""
+    options = parse()
+    warnings.filterwarnings("ignore", category=FutureWarning)  # between PEFT and transformers
+    torch.manual_seed(0)
+    steps, batch, backbone = make_steps(options)
+    if options.memory_of:
+        print(peak_memory(steps[options.memory_of], options.device))
+        return
+    agreement = compare(steps, 1e-4 if options.dtype == "float32" else 0.1)
+    print(f"loss and gradient agree: {agreement}", flush=True)
+    seconds: dict[str, list[float]] = {"softprompt": [], "peft": []}
+    for repeat in range(options.repeats):
+        for name, step in steps.items():
+            seconds[name].append(timed(step, options.device))
+        print(f"{repeat + 1}: " + ", ".join(f"{n} {s[-1]:.3f} s" for n, s in seconds.items()), flush=True)
+    ratios = [b / a for a, b in zip(seconds["softprompt"], seconds["peft"], strict=True)]
+    limit = matmul_seconds(backbone, batch, options)
+    ours = statistics.median(seconds["softprompt"])
+    memory = {name: measure_memory(name) for name in seconds}
+    result = {
+        "ratio_vs_peft": {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)},
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "matmul_limit_fraction": limit / ours,
+        "peak_memory_ratio": memory["softprompt"] / memory["peft"],
+        "peak_memory_mb": {name: value / 1e6 for name, value in memory.items()},
+        "tokens_per_second": (options.prompt_tokens + int(batch.lengths.sum())) / ours,
+        "agreement": agreement,
+        "options": {key: value for key, value in vars(options).items() if key != "memory_of"},
+        "lengths": batch.lengths.tolist(),
+        "machine": machine(options.device),
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        "date": date.today().isoformat(),
+    }
+    print(json.dumps(result))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=SHAPES, default="bloomz_560m", help="the model's exact shape")
+    parser.add_argument("--layers", type=int, help="fewer (or more) layers than the shape has")
+    parser.add_argument("--prompt-tokens", type=int, default=15, help="rows of the prompt")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument(
+        "--task", choices=["cb", "rte", "copa", "wsc"], default="rte", help="whose text lengths"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory-of", choices=["softprompt", "peft"], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def make_steps(options: argparse.Namespace) -> tuple[dict[str, Step], Batch, Backbone]:
+    """A training step of each: forward, backward, Adam. They return loss and gradient, and start over each time."""
+    model = SHAPES[options.shape](options.layers).to(options.device, getattr(torch, options.dtype))
+    backbone = Backbone(model, None, options.shape, None)
+    sequences = draw_sequences(options, model.config.vocab_size)
+    batch = Batch.pack(sequences)
+    start = backbone.embed(list(range(100, 100 + options.prompt_tokens)))
+    prompt = torch.nn.Parameter(start.to(options.device))
+    optimizer = torch.optim.Adam([prompt], lr=0.0)  # so that every step sees the same prompt
+
+    def ours() -> tuple[float, torch.Tensor]:
+        optimizer.zero_grad()
+        logits = backbone.answer_logits([prompt], batch).float()
+        loss = F.cross_entropy(logits, batch.answer_ids.to(logits.device))
+        loss.backward()
+        optimizer.step()
+        assert prompt.grad is not None
+        return loss.item(), prompt.grad
+
+    wrapped = get_peft_model(
+        model, PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=options.prompt_tokens)
+    )
+    embedding = wrapped.prompt_encoder["default"].embedding.weight
+    with torch.no_grad():
+        embedding.copy_(start)
+    peft_optimizer = torch.optim.Adam([embedding], lr=0.0)
+    ids = pad_sequence([torch.tensor([*t, *a]) for t, a in sequences], batch_first=True).to(options.device)
+    mask = pad_sequence([torch.ones(len(t) + len(a)) for t, a in sequences], batch_first=True).long()
+    labels = pad_sequence(
+        [torch.tensor([-100] * len(t) + a) for t, a in sequences], batch_first=True, padding_value=-100
+    )
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": mask.to(options.device),
+        "labels": labels.to(options.device),
+    }
+
+    def peft() -> tuple[float, torch.Tensor]:
+        peft_optimizer.zero_grad()
+        loss = wrapped(**inputs).loss
+        loss.backward()
+        peft_optimizer.step()
+        return loss.item(), embedding.grad
+
+    return {"softprompt": ours, "peft": peft}, batch, backbone
+
+
+def draw_sequences(options: argparse.Namespace, vocabulary: int) -> list[tuple[list[int], list[int]]]:
+    """Random tokens in the lengths of a random batch of the task's training texts."""
+    lengths = json.loads(Path(__file__).with_name("lengths.json").read_text())[options.task]
+    rng = random.Random(0)
+    return [
+        (
+            [rng.randrange(4, vocabulary) for _ in range(rng.choice(lengths["train"]))],
+            [rng.randrange(4, vocabulary) for _ in range(rng.choice(lengths["answers"]))],
+        )
+        for _ in range(options.batch_size)
+    ]
+
+
+def compare(steps: dict[str, Step], tolerance: float) -> dict[str, float]:
+    """Relative differences of loss and gradient.
+
+    Raises:
+        SystemExit: they are not the same computation.
+    """
+    (loss, gradient), (their_loss, their_gradient) = (step() for step in steps.values())
+    differences = {
+        "loss": abs(loss - their_loss) / abs(their_loss),
+        "gradient": ((gradient - their_gradient).norm() / their_gradient.norm()).item(),
+    }
+    if max(differences.values()) > tolerance:
+        raise SystemExit(f"not the same computation: {differences}")
+    return differences
+
+
+def timed(step: Step, device: str) -> float:
+    """Seconds of one step."""
+    started = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def matmul_seconds(backbone: Backbone, batch: Batch, options: argparse.Namespace) -> float:
+    """Seconds of the bare matrix products that the needed tokens take, forward and backward (to the input only).
+
+    Every layer reads the prompt and all tokens but each answer's last; past the last layer's attention only the
+    answer positions go on.
+    """
+    tokens = options.prompt_tokens + int((batch.lengths - 1).sum())
+    answers = int(batch.answer_lengths.sum())
+    last = f".{backbone.model.config.num_hidden_layers - 1}."
+    head = backbone.model.get_output_embeddings().weight
+    work = [(head, answers)]
+    for name, weight in backbone.model.base_model.named_parameters():
+        if weight.ndim == 2 and "embed" not in name:
+            past_attention = not any(
+                part in name for part in ("query_key_value", "q_proj", "k_proj", "v_proj")
+            )
+            work.append((weight, answers if last in name and past_attention else tokens))
+
+    inputs = {
+        (rows, size): torch.randn(rows, size, dtype=head.dtype, device=head.device)
+        for w, rows in work
+        for size in w.shape
+    }
+
+    def products() -> tuple[float, torch.Tensor]:
+        for weight, rows in work:
+            F.linear(inputs[rows, weight.shape[1]], weight)
+            inputs[rows, weight.shape[0]] @ weight
+        return 0.0, head
+
+    with torch.no_grad():
+        products()
+        return min(timed(products, options.device) for _ in range(3))
+
+
+def peak_memory(step: Step, device: str) -> int:
+    """Bytes that a step takes above the weights."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model
+    before = _resident_peak()
+    step()
+    return _resident_peak() - before
+
+
+def _resident_peak() -> int:
+    """Bytes; Linux's high-water mark of this process."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
+def measure_memory(name: str) -> int:
+    """`peak_memory` of a fresh process."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(output.splitlines()[-1])
+
+
+def machine(device: str) -> str:
+    """What it ran on."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    names = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()
