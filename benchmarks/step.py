@@ -121,7 +121,7 @@ def make_steps(options: argparse.Namespace) -> tuple[dict[str, Step], Batch, Bac
         optimizer.zero_grad()
         logits = backbone.answer_logits([prompt], batch).float()
         loss = F.cross_entropy(logits, batch.answer_ids.to(logits.device))
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         assert prompt.grad is not None
         return loss.item(), prompt.grad
@@ -146,8 +146,8 @@ def make_steps(options: argparse.Namespace) -> tuple[dict[str, Step], Batch, Bac
 
     def peft() -> tuple[float, torch.Tensor]:
         peft_optimizer.zero_grad()
-        loss = wrapped(**inputs).loss
-        loss.backward()
+        loss: torch.Tensor = wrapped(**inputs).loss
+        torch.autograd.backward(loss)
         peft_optimizer.step()
         return loss.item(), embedding.grad
 
