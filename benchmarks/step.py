@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from softprompt.backbone import Backbone
+from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.batch import Batch
 
 SHAPES: dict[str, Callable[[int | None], Any]] = {
@@ -110,7 +110,7 @@ def parse() -> argparse.Namespace:
 def make_steps(options: argparse.Namespace) -> tuple[dict[str, Step], Batch, Backbone]:
     """A training step of each: forward, backward, Adam. They return loss and gradient, and start over each time."""
     model = SHAPES[options.shape](options.layers).to(options.device, getattr(torch, options.dtype))
-    backbone = Backbone(model, None, options.shape, None)
+    backbone = make_backbone(model, None, options.shape, None)
     sequences = draw_sequences(options, model.config.vocab_size)
     batch = Batch.pack(sequences)
     start = backbone.embed(list(range(100, 100 + options.prompt_tokens)))

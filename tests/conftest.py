@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from softprompt.backbone import Backbone
+from softprompt.backbone.bloom import BloomBackbone
 from softprompt.settings import Settings, parse_settings
 
 torch.set_num_threads(1)  # the models are tiny: a second thread costs more than it brings
@@ -78,10 +79,19 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()
 
 
-@pytest.fixture(params=["bloom", "llama", "gpt2"])
-def backbone(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerFast) -> Backbone:
-    """One architecture of each way to mark positions: ALiBi, rotary, learned."""
-    return Backbone(make_model(request.param), tokenizer, f"tiny-{request.param}", None)
+BACKBONES = ["bloom", "llama", "gpt2", "bloom-packed"]
+
+
+def make_backbone(name: str, **changes: int) -> Backbone:
+    """One architecture of each way to mark positions (ALiBi, rotary, learned), and BLOOM's own implementation."""
+    kind, _, packed = name.partition("-")
+    implementation = BloomBackbone if packed else Backbone
+    return implementation(make_model(kind, **changes), make_tokenizer(), f"tiny-{name}", None)
+
+
+@pytest.fixture(params=BACKBONES)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return make_backbone(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ import io
 from contextlib import nullcontext, redirect_stderr
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from softprompt.backbone.bloom import BloomBackbone
 from softprompt.backbone.shared_prefix import Backbone
 from softprompt.errors import UserError, first_line
 from softprompt.settings import ModelSettings
@@ -44,7 +46,13 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
     except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
         raise UserError(f"model.id={settings.id}: cannot be loaded: {first_line(error)}") from error
     revision = None if folder else getattr(model.config, "_commit_hash", None)
-    return Backbone(model, tokenizer, settings.id, revision)
+    return make_backbone(model, tokenizer, settings.id, revision)
+
+
+def make_backbone(model: Any, tokenizer: Any, id: str, revision: str | None) -> Backbone:
+    """The fastest backbone there is for a model's architecture."""
+    implementation = BloomBackbone if BloomBackbone.fits(model.config) else Backbone
+    return implementation(model, tokenizer, id, revision)
 
 
 def model_fingerprint(settings: ModelSettings) -> dict[str, str]:
