@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
 from softprompt.backbone.shared_prefix import Backbone
@@ -101,51 +100,47 @@ class BloomBackbone(Backbone):
 
     def _layout(self, prompt_lengths: list[int], used: list[int], batch: Batch) -> Layout:
         device = self.model.device
-        longest = max(prompt_lengths)
-        ends = torch.tensor(prompt_lengths).cumsum(0)
-        prompt_rows = [
-            torch.arange(end - n, end) for end, n in zip(ends.tolist(), prompt_lengths, strict=True)
-        ]
-        text_lengths = (batch.lengths - 1).tolist()
-        starts = int(ends[-1]) + (batch.lengths - 1).cumsum(0) - (batch.lengths - 1)
-        text_rows = [torch.arange(s, s + n) for s, n in zip(starts.tolist(), text_lengths, strict=True)]
-        answer_lengths = batch.answer_lengths.tolist()
-        answer_rows = [rows[len(rows) - a :] for rows, a in zip(text_rows, answer_lengths, strict=True)]
+        which = torch.tensor([used.index(i) for i in batch.prompt_of.tolist()])
+        n = torch.tensor(prompt_lengths)
+        prompt_starts = n.cumsum(0) - n
+        lengths = batch.lengths - 1
+        starts = n.sum() + lengths.cumsum(0) - lengths
+        longest = int(n.max())
 
-        which = [used.index(i) for i in batch.prompt_of.tolist()]
-        # Prompts end where the texts begin: the shorter ones are padded in front.
-        prefix = torch.stack([F.pad(prompt_rows[w], (longest - len(prompt_rows[w]), 0)) for w in which])
-        own = pad_sequence(text_rows, batch_first=True)
-        keys = torch.cat([prefix, own], 1).to(device)
-        key_positions = torch.arange(-longest, own.shape[1])
-        absent = torch.stack([key_positions < -prompt_lengths[w] for w in which])
-        if not absent.any():
-            absent = absent[:1]
-        query_positions = torch.arange(own.shape[1])[None]
-        answer_positions = pad_sequence(
-            [rows - start for rows, start in zip(answer_rows, starts.tolist(), strict=True)], batch_first=True
-        )
-        own_prompt = pad_sequence(prompt_rows, batch_first=True).to(device)
-        places = torch.arange(longest)
+        texts = _grid(starts, lengths)
+        answers = _grid(starts + lengths - batch.answer_lengths, batch.answer_lengths)
+        # Prompts end where the texts begin, so the shorter ones have empty places in front.
+        places = torch.arange(longest) - (longest - n[which])[:, None]
+        prefix = torch.where(places >= 0, prompt_starts[which, None] + places, starts[:, None])
+        keys = torch.cat([prefix, texts], 1).to(device)
+        key_positions = torch.arange(-longest, texts.shape[1])
+        absent = key_positions < -n[which, None]
+        absent = absent if absent.any() else absent[:1]
+
+        with_rows = n > 0
+        prompts = _grid(prompt_starts[with_rows], n[with_rows]).to(device) if longest else None
         return Layout(
-            prompts=Attention(
-                own_prompt, own_prompt, self._bias(places[None], places), _filled(prompt_lengths, device)
-            )
-            if longest
-            else None,
+            prompts=None
+            if prompts is None
+            else Attention(
+                prompts,
+                prompts,
+                self._bias(torch.arange(longest)[None], torch.arange(longest)),
+                _filled(n[with_rows]).to(device),
+            ),
             texts=Attention(
-                own.to(device),
+                texts.to(device),
                 keys,
-                self._bias(query_positions, key_positions, absent),
-                _filled(text_lengths, device),
+                self._bias(torch.arange(texts.shape[1])[None], key_positions, absent),
+                _filled(lengths).to(device),
             ),
             answers=Attention(
-                pad_sequence(answer_rows, batch_first=True).to(device),
+                answers.to(device),
                 keys,
-                self._bias(answer_positions, key_positions, absent),
-                _filled(answer_lengths, device),
+                self._bias(answers - starts[:, None], key_positions, absent),
+                _filled(batch.answer_lengths).to(device),
             ),
-            answer_rows=torch.cat(answer_rows).to(device),
+            answer_rows=answers.flatten()[_filled(batch.answer_lengths)].to(device),
         )
 
     def _bias(
@@ -170,6 +165,14 @@ class BloomBackbone(Backbone):
         return bias.masked_fill(hidden[:, None], float("-inf")).to(self.model.device, self.dtype)
 
 
-def _filled(lengths: list[int], device: torch.device) -> Int[Tensor, "t"]:
-    """Where the rows of a right-padded `[N, max]` grid lie when it is flattened."""
-    return torch.cat([torch.arange(n) + i * max(lengths) for i, n in enumerate(lengths)]).to(device)
+def _grid(starts: Int[Tensor, "N"], lengths: Int[Tensor, "N"]) -> Int[Tensor, "N max"]:
+    """Consecutive rows of every sequence. Empty places repeat its last row, never a row of another sequence:
+    what is masked still meets the arithmetic, and a run whose prompt is no number must not reach the others."""
+    places = torch.arange(int(lengths.max()))
+    return starts[:, None] + torch.minimum(places, lengths[:, None] - 1)
+
+
+def _filled(lengths: Int[Tensor, "N"]) -> Int[Tensor, "t"]:
+    """Where the rows of a `[N, max]` grid lie when it is flattened, empty places left out."""
+    grid = torch.arange(len(lengths) * int(lengths.max())).view(len(lengths), -1)
+    return grid[torch.arange(grid.shape[1]) < lengths[:, None]]

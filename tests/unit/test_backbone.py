@@ -139,3 +139,14 @@ def test_packed_bloom_in_bfloat16_is_as_near_to_the_truth_as_hugging_face() -> N
             backbone.model.to(torch.bfloat16)
             errors[name] = (backbone.answer_logits(random_prompts(1, [6]), batch).float() - truth).norm()
     assert errors["bloom-packed"] <= 1.2 * errors["bloom"]
+
+
+def test_a_prompt_that_is_no_number_reaches_no_other(backbone: Backbone) -> None:
+    batch = Batch.pack(random_sequences(0, [(5, 2), (9, 1), (17, 3)]), [0, 1, 2])
+    prompts = random_prompts(1, [4, 6, 2])
+    prompts[1].data.fill_(float("nan"))
+    logits = backbone.answer_logits(prompts, batch)
+    own = batch.prompt_of[batch.sequence_of_answer_token]
+    assert logits[own == 1].isnan().all() and logits[own != 1].isfinite().all()
+    logits[own != 1].sum().backward()
+    assert all(prompts[i].grad.isfinite().all() for i in (0, 2))
