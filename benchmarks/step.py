@@ -48,7 +48,8 @@ SHAPES: dict[str, Callable[[int | None], Any]] = {
         )
     ),
 }
-Step = Callable[[], tuple[float, torch.Tensor]]
+Sequences = list[tuple[list[int], list[int]]]  # texts and answers
+Step = Callable[[Sequences], tuple[float, torch.Tensor]]
 
 
 def main() -> None:
@@ -56,31 +57,37 @@ def main() -> None:
     options = parse()
     warnings.filterwarnings("ignore", category=FutureWarning)  # between PEFT and transformers
     torch.manual_seed(0)
-    steps, batch, backbone = make_steps(options)
+    backbone, ours, peft = make_steps(options)
     if options.memory_of:
-        print(peak_memory(steps[options.memory_of], options.device))
+        step = {"softprompt": ours, "peft": peft}[options.memory_of]
+        print(peak_memory(lambda: step(draw_sequences(options, 0)), options.device))
         return
-    agreement = compare(steps, 1e-4 if options.dtype == "float32" else 0.1)
+    agreement = compare(ours, peft, draw_sequences(options, 0), 1e-4 if options.dtype == "float32" else 0.1)
     print(f"loss and gradient agree: {agreement}", flush=True)
-    seconds: dict[str, list[float]] = {"softprompt": [], "peft": []}
-    for repeat in range(options.repeats):
-        for name, step in steps.items():
-            seconds[name].append(timed(step, options.device))
-        print(f"{repeat + 1}: " + ", ".join(f"{n} {s[-1]:.3f} s" for n, s in seconds.items()), flush=True)
-    ratios = [b / a for a, b in zip(seconds["softprompt"], seconds["peft"], strict=True)]
-    limit = matmul_seconds(backbone, batch, options)
-    ours = statistics.median(seconds["softprompt"])
-    memory = {name: measure_memory(name) for name in seconds}
+    rows = []
+    for number in range(options.repeats):
+        sequences = draw_sequences(options, number)
+        batch = Batch.pack(sequences)
+        row: dict[str, Any] = {
+            "lengths": batch.lengths.tolist(),
+            "softprompt": timed(lambda: ours(sequences), options.device),  # noqa: B023
+            "peft": timed(lambda: peft(sequences), options.device),  # noqa: B023
+            "matmul_limit": matmul_seconds(backbone, batch, options),
+        }
+        rows.append(row)
+        print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+    ratios = [row["peft"] / row["softprompt"] for row in rows]
+    memory = {name: measure_memory(name) for name in ("softprompt", "peft")}
+    tokens = sum(options.prompt_tokens + sum(row["lengths"]) for row in rows)
     result = {
         "ratio_vs_peft": {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)},
-        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
-        "matmul_limit_fraction": limit / ours,
+        "matmul_limit_fraction": statistics.median(row["matmul_limit"] / row["softprompt"] for row in rows),
         "peak_memory_ratio": memory["softprompt"] / memory["peft"],
-        "peak_memory_mb": {name: value / 1e6 for name, value in memory.items()},
-        "tokens_per_second": (options.prompt_tokens + int(batch.lengths.sum())) / ours,
+        "peak_memory_mb": {name: round(value / 1e6) for name, value in memory.items()},
+        "tokens_per_second": tokens / sum(row["softprompt"] for row in rows),
         "agreement": agreement,
+        "batches": rows,
         "options": {key: value for key, value in vars(options).items() if key != "memory_of"},
-        "lengths": batch.lengths.tolist(),
         "machine": machine(options.device),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "date": date.today().isoformat(),
@@ -102,22 +109,21 @@ def parse() -> argparse.Namespace:
         "--task", choices=["cb", "rte", "copa", "wsc"], default="rte", help="whose text lengths"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=7, help="batches to time")
     parser.add_argument("--memory-of", choices=["softprompt", "peft"], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def make_steps(options: argparse.Namespace) -> tuple[dict[str, Step], Batch, Backbone]:
-    """A training step of each: forward, backward, Adam. They return loss and gradient, and start over each time."""
+def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
+    """A training step of ours and one of PEFT's: forward, backward, Adam; both on the same model and prompt."""
     model = SHAPES[options.shape](options.layers).to(options.device, getattr(torch, options.dtype))
     backbone = make_backbone(model, None, options.shape, None)
-    sequences = draw_sequences(options, model.config.vocab_size)
-    batch = Batch.pack(sequences)
     start = backbone.embed(list(range(100, 100 + options.prompt_tokens)))
     prompt = torch.nn.Parameter(start.to(options.device))
     optimizer = torch.optim.Adam([prompt], lr=0.0)  # so that every step sees the same prompt
 
-    def ours() -> tuple[float, torch.Tensor]:
+    def ours(sequences: Sequences) -> tuple[float, torch.Tensor]:
+        batch = Batch.pack(sequences)
         optimizer.zero_grad()
         logits = backbone.answer_logits([prompt], batch).float()
         loss = F.cross_entropy(logits, batch.answer_ids.to(logits.device))
@@ -133,47 +139,45 @@ def make_steps(options: argparse.Namespace) -> tuple[dict[str, Step], Batch, Bac
     with torch.no_grad():
         embedding.copy_(start)
     peft_optimizer = torch.optim.Adam([embedding], lr=0.0)
-    ids = pad_sequence([torch.tensor([*t, *a]) for t, a in sequences], batch_first=True).to(options.device)
-    mask = pad_sequence([torch.ones(len(t) + len(a)) for t, a in sequences], batch_first=True).long()
-    labels = pad_sequence(
-        [torch.tensor([-100] * len(t) + a) for t, a in sequences], batch_first=True, padding_value=-100
-    )
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": mask.to(options.device),
-        "labels": labels.to(options.device),
-    }
 
-    def peft() -> tuple[float, torch.Tensor]:
+    def peft(sequences: Sequences) -> tuple[float, torch.Tensor]:
+        ids = pad_sequence([torch.tensor([*t, *a]) for t, a in sequences], batch_first=True)
+        mask = pad_sequence([torch.ones(len(t) + len(a)).long() for t, a in sequences], batch_first=True)
+        labels = pad_sequence(
+            [torch.tensor([-100] * len(t) + a) for t, a in sequences], batch_first=True, padding_value=-100
+        )
+        inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         peft_optimizer.zero_grad()
-        loss: torch.Tensor = wrapped(**inputs).loss
+        loss: torch.Tensor = wrapped(
+            **{name: value.to(options.device) for name, value in inputs.items()}
+        ).loss
         torch.autograd.backward(loss)
         peft_optimizer.step()
         return loss.item(), embedding.grad
 
-    return {"softprompt": ours, "peft": peft}, batch, backbone
+    return backbone, ours, peft
 
 
-def draw_sequences(options: argparse.Namespace, vocabulary: int) -> list[tuple[list[int], list[int]]]:
-    """Random tokens in the lengths of a random batch of the task's training texts."""
+def draw_sequences(options: argparse.Namespace, number: int) -> Sequences:
+    """Random tokens in the lengths of a random batch, the same for the same number, of the task's training texts."""
     lengths = json.loads(Path(__file__).with_name("lengths.json").read_text())[options.task]
-    rng = random.Random(0)
+    rng = random.Random(number)
     return [
         (
-            [rng.randrange(4, vocabulary) for _ in range(rng.choice(lengths["train"]))],
-            [rng.randrange(4, vocabulary) for _ in range(rng.choice(lengths["answers"]))],
+            [rng.randrange(4, 40_000) for _ in range(rng.choice(lengths["train"]))],
+            [rng.randrange(4, 40_000) for _ in range(rng.choice(lengths["answers"]))],
         )
         for _ in range(options.batch_size)
     ]
 
 
-def compare(steps: dict[str, Step], tolerance: float) -> dict[str, float]:
+def compare(ours: Step, peft: Step, sequences: Sequences, tolerance: float) -> dict[str, float]:
     """Relative differences of loss and gradient.
 
     Raises:
         SystemExit: they are not the same computation.
     """
-    (loss, gradient), (their_loss, their_gradient) = (step() for step in steps.values())
+    (loss, gradient), (their_loss, their_gradient) = ours(sequences), peft(sequences)
     differences = {
         "loss": abs(loss - their_loss) / abs(their_loss),
         "gradient": ((gradient - their_gradient).norm() / their_gradient.norm()).item(),
@@ -183,10 +187,10 @@ def compare(steps: dict[str, Step], tolerance: float) -> dict[str, float]:
     return differences
 
 
-def timed(step: Step, device: str) -> float:
-    """Seconds of one step."""
+def timed(work: Callable[[], object], device: str) -> float:
+    """Seconds it takes."""
     started = time.perf_counter()
-    step()
+    work()
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
@@ -216,18 +220,17 @@ def matmul_seconds(backbone: Backbone, batch: Batch, options: argparse.Namespace
         for size in w.shape
     }
 
-    def products() -> tuple[float, torch.Tensor]:
+    def products() -> None:
         for weight, rows in work:
             F.linear(inputs[rows, weight.shape[1]], weight)
             inputs[rows, weight.shape[0]] @ weight
-        return 0.0, head
 
     with torch.no_grad():
         products()
         return min(timed(products, options.device) for _ in range(3))
 
 
-def peak_memory(step: Step, device: str) -> int:
+def peak_memory(step: Callable[[], object], device: str) -> int:
     """Bytes that a step takes above the weights."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()

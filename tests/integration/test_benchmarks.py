@@ -21,7 +21,7 @@ def test_a_step_is_the_same_computation_as_peft() -> None:
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["agreement"]["loss"] < 1e-5 and result["agreement"]["gradient"] < 1e-5
     assert result["ratio_vs_peft"]["min"] > 0 and 0 < result["matmul_limit_fraction"] < 2
-    assert len(result["lengths"]) == 3 and done.stderr == ""
+    assert len(result["batches"][0]["lengths"]) == 3 and done.stderr == ""
 
 
 def test_lengths_are_of_all_records() -> None:
