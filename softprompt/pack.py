@@ -75,8 +75,10 @@ class Pack:
         # A run keeps the dtype it was begun with, also where `auto` would now choose another.
         begun = next((state.dtype for state in self.resumed.values() if state), self.settings.model.dtype)
         dtype = choose_dtype(begun, options.accelerator)
-        self.backbone = load_backbone(self.settings.model, dtype)
         self.dtype = str(dtype).removeprefix("torch.")
+        self.progress = PackProgress(console)
+        self.progress.say(f"{self.settings.model.id}, frozen, in {self.dtype}")
+        self.backbone = load_backbone(self.settings.model, dtype)
         self.data = TaskData(
             self.settings.task,
             self.settings.data,
@@ -86,7 +88,6 @@ class Pack:
             options.eval_batch_size,
         )
         self.instruction = self._instruction()
-        self.progress = PackProgress(console)
         self.saver = SaveRuns(runs, self.progress, options.checkpoint_seconds)
         self.trainer = make_trainer(options, [self.saver, self.progress])
 
