@@ -112,7 +112,9 @@ class Pack:
         batches = self.data.evaluation_batches(self.data.test)
         answers = list(self.settings.task.verbalizers)
         for run in self.runs:
-            module = PromptEvaluation(self.backbone, [run.best_prompt().matrix], self.data.answers)
+            prompt = run.best_prompt().matrix
+            self.data.check_lengths(len(prompt), self.backbone.context_length)
+            module = PromptEvaluation(self.backbone, [prompt], self.data.answers)
             predicted = self.trainer.predict(module, batches) or []
             choice = {
                 example.where: answers[index]
