@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
     with errors:
         settings = parse_analysis_settings(OmegaConf.to_container(config, resolve=True))
         # Imported here: a mistyped value should not have to wait for torch.
-        from softprompt.report.study import write_report
+        from softprompt.report.write import write_report
 
         write_report(settings, Console())
 

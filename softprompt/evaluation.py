@@ -69,6 +69,23 @@ def score_answers(
     )
 
 
+def score_all(
+    backbone: Backbone, prompt: Float[Tensor, "n d"], examples: Sequence[Example], sequences: int = 256
+) -> AnswerScores:
+    """`score_answers` for a whole data set, at most so many sequences at a time, those of like length together."""
+    by_length = sorted(range(len(examples)), key=lambda index: examples[index].length)
+    size = max(1, sequences // len(examples[0].answers))
+    parts = [
+        score_answers(backbone, prompt, [examples[index] for index in by_length[start : start + size]])
+        for start in range(0, len(by_length), size)
+    ]
+    place = torch.tensor(by_length).argsort()
+    return AnswerScores(
+        torch.cat([part.log_probability for part in parts]).cpu()[place],
+        torch.cat([part.written for part in parts]).cpu()[place],
+    )
+
+
 class ScoreKeeper(nn.Module):
     """Accumulates answer scores into `Scores`, across batches and across devices."""
 

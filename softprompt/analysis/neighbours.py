@@ -40,3 +40,29 @@ def neighbour_table(
             for rank, (token, cosine) in enumerate(zip(tokens, values, strict=True))
         ]
     )
+
+
+def kept_table(neighbours: pd.DataFrame) -> pd.DataFrame:
+    """Per task and start, how many rows still have the token that they started from as their nearest.
+
+    `kept` is the share over rows and runs, `kept_by_all` counts the rows that do so in every run, and
+    `which` names those. Prompts that started from no tokens are left out.
+    """
+    first = neighbours[(neighbours["rank"] == 1) & neighbours["started_as"].notna()]
+    rows = []
+    for (task, init), own in first.groupby(["task", "init"], sort=False):
+        stayed = (own["token"] == own["started_as"]).groupby(own["row"]).mean()
+        everywhere = stayed.index[stayed == 1]
+        names = own.drop_duplicates("row").set_index("row")["started_as"]
+        rows.append(
+            {
+                "task": task,
+                "init": init,
+                "runs": own["run"].nunique(),
+                "rows": len(stayed),
+                "kept": stayed.mean(),
+                "kept_by_all": len(everywhere),
+                "which": " ".join(names[everywhere].str.strip()),
+            }
+        )
+    return pd.DataFrame(rows)

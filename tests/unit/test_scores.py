@@ -1,6 +1,8 @@
+import numpy as np
+import pandas as pd
 import pytest
 
-from softprompt.analysis.scores import score_table, wilson_interval
+from softprompt.analysis.scores import score_table, steps_to_reach, task_table, wilson_interval
 
 
 def result(task, seed, exact_match):
@@ -32,3 +34,17 @@ def test_a_row_per_run_in_order():
     assert table.tuned.tolist() == [0.7, 0.5, 0.6]
     assert table.no_prompt.tolist() == [0.1] * 3
     assert all(table.low < table.tuned) and all(table.tuned < table.high)
+
+
+def test_a_row_per_task_and_start():
+    runs = score_table([result("cb", 0, 0.75), result("cb", 1, 0.25)])
+    right = {"cb0": np.array([1, 1, 1, 0], dtype=bool), "cb1": np.array([0, 0, 0, 1], dtype=bool)}
+    (row,) = task_table(runs, right).to_dict("records")
+    assert (row["tuned"], row["lowest"], row["highest"], row["runs"]) == (0.5, 0.25, 0.75, 2)
+    assert row["low"] < 0.5 < row["high"] and row["median_steps"] == 3
+
+
+def test_steps_to_reach_a_level():
+    curve = pd.DataFrame({"step": [0, 10, 20], "exact_match": [0.1, 0.6, 0.5]})
+    assert steps_to_reach(curve, 0.5) == 10
+    assert steps_to_reach(curve, 0.7) == np.inf

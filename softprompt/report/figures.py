@@ -1,0 +1,218 @@
+"""The study's figures, each drawn from a table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from softprompt.report.drawing import STYLE, Drawing
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = {"text": "o", "random": "^", "vocab": "s", "file": "D"}
+KEPT, NAMED = "#2a7d4f", "#b3541e"
+
+
+def colour_of(tasks: Sequence[str]) -> dict[str, str]:
+    """A colour for each task, in order of appearance."""
+    return {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(dict.fromkeys(tasks))}
+
+
+@rc_context(STYLE)
+def learning_curves(curves: pd.DataFrame) -> Drawing:
+    """Exact match by step, a panel per task: each run thin, the mean of a start's runs thick while all run."""
+    tasks = list(dict.fromkeys(curves["task"]))
+    figure = Figure(figsize=(2.4 * len(tasks) + 0.6, 2.5), layout="constrained")
+    drawing = Drawing(figure)
+    axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    colours = dict(zip(dict.fromkeys(curves["init"]), COLOURS, strict=False))
+    for axis, task in zip(axes, tasks, strict=True):
+        own = curves[curves["task"] == task]
+        for (init, run), points in own.groupby(["init", "run"], sort=False):
+            (line,) = axis.plot(
+                points["step"], points["exact_match"], color=colours[init], alpha=0.35, lw=0.9
+            )
+            last = points.iloc[-1]
+            drawing.tip(
+                line, f"{run}: {points['exact_match'].max():.1%} at best, {last['step']:.0f} steps in all"
+            )
+        for init, points in own.groupby("init", sort=False):
+            # A run that has stopped stands where it stopped.
+            wide = points.pivot(index="step", columns="run", values="exact_match").ffill()
+            axis.plot(wide.index, wide.mean(axis=1), color=colours[init], lw=2, label=f"from {init}")
+        for name, style in (("no_prompt", ":"), ("instruction", "--")):
+            axis.axhline(own[name].iloc[0], color="#555555", ls=style, lw=1, label=name.replace("_", " "))
+        axis.set(title=task, xlabel="step", ylim=(-0.02, 1.04))
+    axes[0].set_ylabel("exact match")
+    axes[-1].legend(loc="lower right", fontsize=7)
+    return drawing
+
+
+@rc_context(STYLE)
+def projection(points: pd.DataFrame, perplexity: float) -> Drawing:
+    """Every prompt as a point, t-SNE and PCA side by side; prompts of one task are joined."""
+    figure = Figure(figsize=(7.4, 3.6), layout="constrained")
+    drawing = Drawing(figure)
+    colours = colour_of(list(points["task"]))
+    titles = {"tsne": f"t-SNE (perplexity {perplexity:.3g}, n={len(points)})", "pca": "PCA"}
+    for axis, kind in zip(figure.subplots(1, 2), titles, strict=True):
+        x, y = f"{kind}_x", f"{kind}_y"
+        for (_, task), own in points.groupby(["init", "task"], sort=False):
+            ordered = own.sort_values("seed")
+            closed = pd.concat([ordered, ordered.iloc[:1]])
+            axis.plot(closed[x], closed[y], color=colours[str(task)], lw=0.7, alpha=0.6, zorder=1)
+        for row in points.to_dict("records"):
+            dot = axis.scatter(
+                row[x], row[y], color=colours[row["task"]], marker=MARKS[row["init"]], s=32, zorder=2
+            )
+            drawing.tip(dot, f"{row['task']}, from {row['init']}, seed {row['seed']}")
+        axis.set(title=titles[kind], xticks=[], yticks=[])
+        axis.margins(0.12)
+    for task, colour in colours.items():
+        axis.scatter([], [], color=colour, label=task)
+    for init in dict.fromkeys(points["init"]):
+        axis.scatter([], [], color="#777777", marker=MARKS[init], label=f"from {init}")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return drawing
+
+
+@rc_context(STYLE)
+def norms(table: pd.DataFrame) -> Drawing:
+    """Norm and variance of every prompt by task: as it is stored, and as the model reads it."""
+    spaces = list(dict.fromkeys(table["space"]))
+    figure = Figure(figsize=(7.4, 2.2 * len(spaces)), layout="constrained")
+    drawing = Drawing(figure)
+    tasks = list(dict.fromkeys(table["task"]))
+    colours = colour_of(tasks)
+    grid = figure.subplots(len(spaces), 2, squeeze=False)
+    for row_of_axes, space in zip(grid, spaces, strict=True):
+        for axis, (column, name) in zip(
+            row_of_axes, {"row_norm": "mean norm of a row", "variance": "variance"}.items(), strict=True
+        ):
+            for row in table[table["space"] == space].to_dict("records"):
+                shift = {"text": -0.12, "random": 0.12}.get(row["init"], 0.0)
+                dot = axis.scatter(
+                    tasks.index(row["task"]) + shift,
+                    row[column],
+                    color=colours[row["task"]],
+                    marker=MARKS[row["init"]],
+                    s=24,
+                )
+                drawing.tip(dot, f"{row['run']}: {row[column]:.4g}")
+            axis.set(title=f"{name}, {space}", xticks=range(len(tasks)), xticklabels=tasks)
+            axis.margins(x=0.15, y=0.2)
+    return drawing
+
+
+@rc_context(STYLE)
+def heat_map(
+    table: pd.DataFrame,
+    value: str,
+    title: str,
+    unit: str = "",
+    marked: str | None = None,
+    diverging: bool = False,
+) -> Drawing:
+    """Sources down, targets across; `marked` names a column of truth values that are starred."""
+    sources, targets = (list(dict.fromkeys(table[name])) for name in ("source", "target"))
+    figure = Figure(figsize=(0.85 * len(targets) + 1.9, 0.62 * len(sources) + 1.1), layout="constrained")
+    drawing = Drawing(figure)
+    axis = figure.subplots()
+    largest = np.nanmax(np.abs(table[value])) or 1.0
+    lowest = -largest if diverging else float(np.nanmin(table[value]))
+    highest = largest if diverging else float(np.nanmax(table[value]))
+    image = axis.imshow(
+        np.full((len(sources), len(targets)), np.nan),
+        cmap="RdBu" if diverging else "viridis",
+        vmin=lowest,
+        vmax=highest,
+        aspect="auto",
+    )
+    for row in table.to_dict("records"):
+        x, y = targets.index(row["target"]), sources.index(row["source"])
+        colour = image.cmap(image.norm(row[value]))
+        cell = axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, lw=0))
+        star = "*" if marked and row[marked] else ""
+        dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
+        shown = f"{row[value]:+.0f}{star}" if diverging else f"{row[value]:.3g}{star}"
+        axis.text(x, y, shown, ha="center", va="center", color="white" if dark else "black")
+        interval = f" ({row['low']:+.1f} to {row['high']:+.1f})" if "low" in row else ""
+        drawing.tip(cell, f"{row['source']} → {row['target']}: {row[value]:.4g}{unit}{interval}")
+    axis.set(
+        title=title,
+        xticks=range(len(targets)),
+        xticklabels=targets,
+        yticks=range(len(sources)),
+        yticklabels=sources,
+        xlabel="target task",
+        ylabel="prompt of",
+    )
+    axis.spines[:].set_visible(False)
+    return drawing
+
+
+@rc_context(STYLE)
+def similarity_against_transfer(pairs: pd.DataFrame, correlation: dict[str, float], measure: str) -> Drawing:
+    """A point per ordered pair of different tasks."""
+    figure = Figure(figsize=(4.4, 3.2), layout="constrained")
+    drawing = Drawing(figure)
+    axis = figure.subplots()
+    colours = colour_of(list(pairs["source"]))
+    for row in pairs.to_dict("records"):
+        dot = axis.scatter(row["similarity"], row["gain"], color=colours[row["source"]], s=28)
+        label = f"{row['source']} → {row['target']}"
+        axis.annotate(label, (row["similarity"], row["gain"]), (4, 3), textcoords="offset points", fontsize=7)
+        drawing.tip(dot, f"{label}: similarity {row['similarity']:.4g}, gain {row['gain']:+.1f} points")
+    axis.axhline(0, color="#999999", lw=0.8)
+    axis.set(
+        title=f"Spearman {correlation['spearman']:+.2f}, p={correlation['p']:.2f} (Mantel)",
+        xlabel=f"similarity: {measure}",
+        ylabel="transfer, points over no prompt",
+    )
+    axis.margins(0.15)
+    return drawing
+
+
+@rc_context(STYLE)
+def neighbours(table: pd.DataFrame, title: str) -> Drawing:
+    """A line per prompt row, a column per run: nearest tokens; kept ones and the lexicon's in colour."""
+    runs = list(dict.fromkeys(table["run"]))
+    rows = sorted(table["row"].unique())
+    ranks = sorted(table["rank"].unique())
+    started = table["started_as"].notna().any()
+    width = 1.35 * len(ranks) + 0.15
+    figure = Figure(figsize=(width * len(runs) + 1.6 * started + 0.4, 0.2 * len(rows) + 0.8))
+    drawing = Drawing(figure)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    first = 1.6 * started + 0.4
+    axis.set(xlim=(0, first + width * len(runs)), ylim=(len(rows) + 0.2, -3))
+    axis.text(0, -2.4, title, weight="bold", size=10)
+    if started:
+        axis.text(0.35, -1, "started as", color="#777777")
+    for place, run in enumerate(runs):
+        axis.text(first + width * place, -1, run, color="#777777")
+    for row in table.to_dict("records"):
+        y = rows.index(row["row"])
+        x = first + width * runs.index(row["run"]) + 1.35 * ranks.index(row["rank"])
+        colour = KEPT if row["kept"] else NAMED if row["in_lexicon"] else "#222222"
+        text = axis.text(
+            x, y, _plain(row["token"]), color=colour, weight="bold" if colour != "#222222" else "normal"
+        )
+        drawing.tip(
+            text, f"row {row['row']}, rank {row['rank']}: {row['token']!r}, cosine {row['cosine']:.3f}"
+        )
+        if row["rank"] == 1:
+            axis.text(0, y, str(row["row"]), color="#777777")
+            if started and row["started_as"] == row["started_as"]:
+                axis.text(0.35, y, _plain(str(row["started_as"])), color="#777777")
+    return drawing
+
+
+def _plain(token: str) -> str:
+    """A token as it is to be drawn: white space visible, dollars no mathematics, not too long."""
+    shown = token.replace(" ", "▁").replace("\n", "⏎").replace("\t", "⇥").replace("$", r"\$")
+    return shown if len(shown) <= 16 else shown[:15] + "…"

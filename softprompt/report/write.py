@@ -1,0 +1,82 @@
+"""From the finished runs of a sweep to its report: tables, figures, one page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from softprompt import __version__
+from softprompt.files import write_atomically
+from softprompt.progress import say
+from softprompt.report.page import render_page
+from softprompt.report.sections import Section
+from softprompt.report.sections.geometry import norms, projection
+from softprompt.report.sections.neighbours import calibration, neighbours
+from softprompt.report.sections.scores import scores
+from softprompt.report.sections.transfer import similarity, transfer
+from softprompt.report.study import Study
+from softprompt.report.terminal import score_screen
+from softprompt.settings import AnalysisSettings
+
+# In the order of the page. A part may find that it has nothing to say.
+PARTS: dict[str, Callable[[Study, AnalysisSettings], Section | None]] = {
+    "scores": lambda study, settings: scores(study),
+    "neighbours": neighbours,
+    "calibration": calibration,
+    "tsne": lambda study, settings: projection(study),
+    "norms": norms,
+    "transfer": lambda study, settings: transfer(study),
+    "similarity": similarity,
+}
+
+
+def write_report(settings: AnalysisSettings, console: Console) -> None:
+    """Write `<sweep>/analysis`: tables as CSV, figures as PNG and PDF, report.html, analysis.json.
+
+    Raises:
+        UserError: there is no finished run, or a run's files, its data or its model cannot be read.
+    """
+    study = Study(Path(settings.sweep), console)
+    folder = study.folder / "analysis"
+    sections: list[Section] = []
+    for name in settings.parts:
+        with console.status(f"{name} ..."):
+            if (section := PARTS[name](study, settings)) is None:
+                continue
+            sections.append(section)
+            for table_name, table in section.tables.items():
+                write_atomically(folder / "tables" / f"{table_name}.csv", table.to_csv(index=False))
+            for drawing_name, drawing in section.drawings.items():
+                drawing.save(folder / "figures", drawing_name)
+        if "scores" in section.tables:
+            console.print(score_screen(section.tables["scores_by_task"]))
+        else:
+            for finding in section.findings:
+                say(console, finding)
+    made = [list(section.tables) for section in sections]
+    about = provenance(study)
+    write_atomically(folder / "analysis.json", json.dumps({**about, "tables": made}, indent=2) + "\n")
+    page = render_page(f"What the prompts of “{study.folder.name}” learned", lead(study), sections, about)
+    write_atomically(folder / "report.html", page)
+    say(console, f"report: {folder / 'report.html'}")
+
+
+def lead(study: Study) -> str:
+    """What was done, in a sentence."""
+    tasks = list(dict.fromkeys(study.labels["task"]))
+    starts = list(dict.fromkeys(study.labels["init"]))
+    return (
+        f"{len(study.runs)} soft prompts in front of {study.settings.model.id}, which is frozen: "
+        f"{', '.join(tasks)}; from {' and '.join(starts)}."
+    )
+
+
+def provenance(study: Study) -> dict[str, str]:
+    """What the report was made from."""
+    first = study.runs[0].result
+    return {
+        "runs": str(len(study.runs)),
+        "model": f"{first['backbone']['id']} {first['backbone']['revision'] or ''} in {first['backbone']['dtype']}".strip(),
+        "softprompt": __version__,
+    }

@@ -1,0 +1,38 @@
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics.pairwise import cosine_similarity
+
+from softprompt.analysis.similarity import (
+    MEASURES,
+    as_matrix,
+    cosine_of_means,
+    mean_cosine,
+    similarity_table,
+)
+
+GENERATOR = torch.Generator().manual_seed(0)
+FIRST, SECOND = torch.randn(3, 5, generator=GENERATOR), torch.randn(4, 5, generator=GENERATOR)
+
+
+def test_cosines_are_scikit_learn_s():
+    every = cosine_similarity(FIRST, SECOND)
+    assert mean_cosine(FIRST, SECOND) == pytest.approx(every.mean(), abs=1e-6)
+    means = cosine_similarity(FIRST.mean(0)[None], SECOND.mean(0)[None])
+    assert cosine_of_means(FIRST, SECOND) == pytest.approx(means.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_prompt_is_most_like_itself(measure: str):
+    function = MEASURES[measure]
+    if measure != "mean cosine":  # which is of all pairs of rows
+        assert function(FIRST, FIRST) > function(FIRST, SECOND)
+    assert function(FIRST, SECOND) == pytest.approx(function(SECOND, FIRST), rel=1e-4)
+
+
+def test_within_a_task_runs_are_compared_with_other_runs_alone():
+    table = similarity_table(["a", "a", "b"], [torch.tensor([[1.0]]), torch.tensor([[3.0]]), torch.tensor([[7.0]])],
+                             "difference", lambda x, y: float((x - y).abs()))  # fmt: skip
+    square = as_matrix(table, "similarity")
+    assert square.loc["a", "a"] == 2.0 and square.loc["a", "b"] == 5.0 == square.loc["b", "a"]
+    assert pd.isna(square.loc["b", "b"])

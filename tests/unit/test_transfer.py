@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from softprompt.analysis.transfer import transfer_table
+
+
+def test_gains_are_over_no_prompt_and_averaged_over_runs():
+    right = {
+        "a": np.array([[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]], dtype=bool),
+        "b": np.array([[0, 0], [1, 0], [1, 1]], dtype=bool),
+    }
+    bare = {"a": np.array([1, 0, 0, 0], dtype=bool), "b": np.array([0, 0], dtype=bool)}
+    table = transfer_table(["a", "a", "b"], right, bare).set_index(["source", "target"])
+    assert table.loc[("a", "a"), "gain"] == pytest.approx(7 / 8 - 1 / 4)
+    assert table.loc[("a", "b"), "gain"] == pytest.approx(1 / 4)
+    assert table.loc[("b", "a"), "gain"] == pytest.approx(-1 / 4)
+    assert table.loc[("b", "b"), "exact_match"] == 1.0
+    assert table.loc[("a", "a"), "prompts"] == 2 and table.loc[("a", "b"), "n"] == 2
+
+
+def test_an_example_is_paired_with_its_own_bare_answer():
+    """Where a prompt changes no answer the gain is surely nought, however uncertain both scores are."""
+    answers = np.random.default_rng(0).integers(0, 2, (1, 50)).astype(bool)
+    row = transfer_table(["a"], {"a": answers}, {"a": answers[0]}).iloc[0]
+    assert (row["gain"], row["low"], row["high"]) == (0, 0, 0)
