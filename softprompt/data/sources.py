@@ -1,15 +1,15 @@
-"""Where records come from: the hub, or a folder in SuperGLUE's own JSONL layout."""
+"""Where records come from: the hub, a folder in SuperGLUE's own JSONL layout, or the microworld."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from softprompt.errors import UserError, first_line
 from softprompt.files import sha256
-from softprompt.settings import DataSettings, HubData, TaskSettings
-from softprompt.tasks import Record
+from softprompt.microworld.scenes import SCENES, draw_splits
+from softprompt.settings import DataSettings, HubData, MicroworldData, TaskSettings
+from softprompt.tasks import Record, lift
 
 SPLITS = ("train", "validation", "test")
 JSONL_FILES = {"train": "train.jsonl", "validation": "val.jsonl", "test": "test.jsonl"}
@@ -31,11 +31,14 @@ def read_records(data: DataSettings, task: TaskSettings) -> Records:
     """Read the splits that `data` asks for: train and validation, and test where predictions are wanted.
 
     Raises:
-        UserError: a file is absent, empty or malformed; names the file, the line and the reason.
+        UserError: a file is absent, empty or malformed (names the file, the line and the reason), or the
+            source does not have the task.
     """
     wanted = SPLITS if data.predict else SPLITS[:2]
     if isinstance(data, HubData):
         return _read_hub(data, task, wanted)
+    if isinstance(data, MicroworldData):
+        return _draw_microworld(data, task, wanted)
     folder = Path(data.root) / task.folder
     if not folder.is_dir():
         raise UserError(f"data.root={data.root}: there is no folder {folder}")
@@ -73,17 +76,10 @@ def parse_jsonl(content: bytes, path: Path) -> list[Record]:
             raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
         if not isinstance(fields, dict):
             raise UserError(f"{where}: should be a JSON object, and is {text.strip()[:40]}")
-        records.append(Record(_lift(fields), where))
+        records.append(Record(lift(fields), where))
     if not records:
         raise UserError(f"{path}: the file is empty")
     return records
-
-
-def _lift(fields: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        flat.update(value if isinstance(value, dict) else {name: value})
-    return flat
 
 
 def _read_hub(data: HubData, task: TaskSettings, wanted: tuple[str, ...]) -> Records:
@@ -114,3 +110,20 @@ def _read_hub(data: HubData, task: TaskSettings, wanted: tuple[str, ...]) -> Rec
         if not splits[split]:
             raise UserError(f"data.id={data.id}: split {split!r} is empty")
     return Records(splits, {f"{data.id}/{task.hub_config}": data.revision})
+
+
+def _draw_microworld(data: MicroworldData, task: TaskSettings, wanted: tuple[str, ...]) -> Records:
+    if task.folder not in SCENES:
+        raise UserError(f"task.folder={task.folder}: the microworld has {', '.join(SCENES)}")
+    scenes = draw_splits(data, task.folder)
+    splits = {
+        split: [
+            Record(lift(scene.fields), f"microworld/{task.folder}/{split}[{index}]")
+            for index, scene in enumerate(scenes[split])
+        ]
+        for split in wanted
+    }
+    content = {
+        split: sha256(json.dumps([scene.fields for scene in scenes[split]]).encode()) for split in SPLITS[:2]
+    }
+    return Records(splits, {f"microworld/{task.folder}/{split}": content[split] for split in SPLITS[:2]})

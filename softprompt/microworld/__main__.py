@@ -1,0 +1,49 @@
+"""Make the microworld's model anew: `make micro-model`."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from softprompt.microworld.card import write_card
+from softprompt.microworld.pretrain import Recipe, pretrain
+from softprompt.settings import parse_microworld_data, parse_task_settings
+
+CONF = Path(__file__).parents[2] / "conf"
+TASKS = ("cb", "rte", "copa", "wsc")
+RECIPE = Recipe()
+
+
+def main() -> None:
+    """Pretrain, score, and write model, tokenizer, card and truth into a folder."""
+    parser = argparse.ArgumentParser(prog="python -m softprompt.microworld", description=__doc__)
+    parser.add_argument("--seed", type=int, default=RECIPE.seed, help="any integer from 0 (%(default)s)")
+    parser.add_argument("--steps", type=int, default=RECIPE.steps, help="batches of lessons (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "model", help="%(default)s")
+    options = parser.parse_args()
+    recipe = replace(RECIPE, seed=options.seed, steps=options.steps)
+    tasks = [parse_task_settings(yaml.safe_load((CONF / f"task/{name}.yaml").read_text())) for name in TASKS]
+    data = parse_microworld_data(yaml.safe_load((CONF / "data/microworld.yaml").read_text()))
+
+    console = Console(highlight=False)
+    columns = (TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=recipe.steps)
+
+        def report(step: int, loss: float) -> None:
+            progress.update(bar, completed=step)
+            if step % 500 == 0:
+                console.print(f"step {step:6}  loss {loss:.3f}")
+
+        backbone = pretrain(tasks, recipe, report)
+    backbone.model.save_pretrained(options.output)
+    backbone.tokenizer.save_pretrained(options.output)
+    console.print(write_card(options.output, backbone, recipe, tasks, data), soft_wrap=True)
+    console.print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
