@@ -108,7 +108,8 @@ def equidistance_table(distances: pd.DataFrame, resamples: int = 2000, seed: int
         generator = np.random.default_rng(seed)
         drawn = generator.integers(0, len(runs), (resamples, len(runs)))
         variation = [_variation(matrix[np.ix_(order, order)]) for order in drawn]
-        low, high = np.nanquantile(variation, [0.025, 0.975]) if len(runs) > 2 else (np.nan, np.nan)
+        known = [value for value in variation if np.isfinite(value)]
+        low, high = np.quantile(known, [0.025, 0.975]) if known and len(runs) > 2 else (np.nan, np.nan)
         rows.append(
             {
                 "task": task,

@@ -4,9 +4,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers.utils.logging import disable_progress_bar
 
 from softprompt.microworld.card import write_card
 from softprompt.microworld.pretrain import Recipe, pretrain
@@ -24,6 +26,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=RECIPE.steps, help="batches of lessons (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "model", help="%(default)s")
     options = parser.parse_args()
+    # Sums in another order are other numbers, and after thousands of steps another model.
+    torch.set_num_threads(1)
     recipe = replace(RECIPE, seed=options.seed, steps=options.steps)
     tasks = [parse_task_settings(yaml.safe_load((CONF / f"task/{name}.yaml").read_text())) for name in TASKS]
     data = parse_microworld_data(yaml.safe_load((CONF / "data/microworld.yaml").read_text()))
@@ -39,6 +43,7 @@ def main() -> None:
                 console.print(f"step {step:6}  loss {loss:.3f}")
 
         backbone = pretrain(tasks, recipe, report)
+    disable_progress_bar()
     backbone.model.save_pretrained(options.output)
     backbone.tokenizer.save_pretrained(options.output)
     console.print(write_card(options.output, backbone, recipe, tasks, data), soft_wrap=True)

