@@ -15,6 +15,8 @@ from softprompt.errors import UserError
 
 T = TypeVar("T")
 
+MICROWORLD = "softprompt.microworld.model"  # the package that carries the default model
+
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -116,6 +118,15 @@ class ModelSettings:
     gguf_file: Text | None
     dtype: Literal["auto", "bfloat16", "float32"]
     lr: LearningRate
+
+    @model_validator(mode="after")
+    def _the_default_is_not_another_model(self) -> "ModelSettings":
+        if self.package == MICROWORLD and self.id != "microworld":
+            raise ValueError(
+                f"model.id={self.id} needs a file of conf/model that loads by id: add model=bloomz_560m (any model "
+                "of the hub, or a folder), or set model.package=null"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -33,7 +33,7 @@ def call(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def tiny(tmp_path: Path, model_folder: Path, data_folder: Path) -> Command:
     """Overrides that put the tiny model and data in the place of the real ones."""
     return [
-        f"model.id={model_folder}", "model.revision=null", "model.dtype=float32",
+        "model=bloomz_560m", f"model.id={model_folder}", "model.revision=null", "model.dtype=float32",
         "data=superglue_jsonl", f"data.root={data_folder}", f"output_root={tmp_path}",
         "trainer=cpu", "trainer.max_steps=2",
     ]  # fmt: skip
@@ -50,12 +50,12 @@ def test_a_sweep_makes_a_directory_for_every_run_and_can_be_read(tiny: Command, 
     again = call("train.py", *sweep)
     assert again.stdout.count("nothing to do") == 4 and again.returncode == 0
 
-    read = call("analyze.py", f"sweep={tmp_path / 'four'}")
+    read = call("analyze.py", f"sweep={tmp_path / 'four'}", "parts=[scores,neighbours]")
     assert read.returncode == 0 and read.stderr == "", read.stderr
     tables = tmp_path / "four" / "analysis" / "tables"
     assert len((tables / "scores.csv").read_text().splitlines()) == 1 + 4
-    assert len((tables / "neighbours.csv").read_text().splitlines()) == 1 + 2 * (11 + 10) * 3
-    assert "majority" in read.stdout and "text-seed1" in read.stdout
+    assert len((tables / "neighbours.csv").read_text().splitlines()) == 1 + 2 * 2 * (11 + 10) * 3
+    assert "majority" in read.stdout and "report.html" in read.stdout
 
 
 def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_every_experiment_takes_two_steps(
 ) -> None:
     settings = composed(
         f"experiment={experiment}", f"task={task}", "data=superglue_jsonl", f"data.root={data_folder}",
-        f"model.id={model_folder}", "model.revision=null", "trainer=cpu", "trainer.max_steps=2",
+        "model=bloomz_560m", f"model.id={model_folder}", "model.revision=null", "trainer=cpu", "trainer.max_steps=2",
         f"output_root={tmp_path}",
     )  # fmt: skip
     (run,) = train_pack([settings], Console(quiet=True))

@@ -103,11 +103,21 @@ def test_an_untrained_text_prompt_is_near_to_its_own_tokens(sweep: Path) -> None
     assert "dog" in set(neighbours.loc[neighbours["in_lexicon"].astype(str) == "True", "token"])
 
 
-def test_asking_again_computes_nothing_anew(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = (sweep / "analysis/report.html").read_text()
+def test_asking_again_computes_nothing_anew_and_draws_the_same(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy)
+    drawn = [
+        copy / "analysis" / name
+        for name in ("tables/transfer.csv", "figures/transfer.png", "figures/transfer.pdf")
+    ]
+    before = [path.read_bytes() for path in drawn]
+    for path in drawn:
+        path.unlink()
     monkeypatch.setattr("softprompt.report.study.score_all", None)
-    write_report(replace(ANALYSIS, sweep=str(sweep)), Console(quiet=True))
-    assert (sweep / "analysis/report.html").read_text() == before
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
+    assert [path.read_bytes() for path in drawn] == before
 
 
 def test_one_part_can_be_asked_for(sweep: Path, tmp_path: Path) -> None:

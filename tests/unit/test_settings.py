@@ -29,6 +29,11 @@ BAD = [
     ("seed", "zero", "seed='zero': should be a valid integer"),
     ("sweep", "a/b", "sweep='a/b': String should match pattern"),
     ("model.dtype", "float16", "model.dtype='float16': should be 'auto', 'bfloat16' or 'float32'"),
+    (
+        "model.package",
+        "softprompt.microworld.model",
+        "needs a file of conf/model that loads by id: add model=bloomz",
+    ),
     ("prompt.length", 0, "prompt.length=0: should be greater than or equal to 1"),
     ("prompt.init", "file", "prompt=file needs prompt.path"),
     ("data.holdout", 1.0, "data.holdout=1.0: should be less than 1"),
