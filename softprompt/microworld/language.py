@@ -50,7 +50,7 @@ def _texts(tasks: Iterable[TaskSettings]) -> Iterator[str]:
 
 def make_model(vocabulary: int) -> BloomForCausalLM:
     """A new model whose queries and keys start out equal, so that a token attends to its like from the first step
-    (mimetic initialisation, Trockman and Kolter 2023); without it, that alone takes thousands of steps to learn."""
+    (mimetic initialisation, Trockman and Kolter 2023)."""
     model = BloomForCausalLM(make_config(vocabulary))
     with torch.no_grad():
         for block in model.transformer.h:

@@ -109,7 +109,7 @@ def _entailment(labels: Mapping[str, str]) -> Callable[[World, int, random.Rando
 def _cause(world: World, level: int, random: random.Random) -> Scene:
     """Which of two events is the cause, or the effect, of a third.
 
-    At level 1 the wrong choice comes from another chain of events; at 2 a time and a place are named as well;
+    At level 1 the wrong choice comes from another chain of events; at 2 a time or a place is named as well;
     at 3 both choices belong to the premise's chain, and only the question tells them apart.
     """
     person = random.choice(world.people)

@@ -16,20 +16,7 @@ from softprompt.settings import AnalysisSettings
 
 def transfer(study: Study) -> Section:
     """Every prompt on every task."""
-    grids = []
-    for score in ("right", "likeliest"):
-        for init, own in study.labels.groupby("init", sort=False):
-            matrices = [study.prompts[index].matrix for index in own.index]
-            tuned, bare = {}, {}
-            for target in study.targets:
-                tuned[target] = np.stack([getattr(a, score) for a in study.answers(matrices, target)])
-                (nothing,) = study.answers([matrices[0][:0]], target)
-                bare[target] = getattr(nothing, score)
-            grid = transfer_table(list(own["task"]), tuned, bare)
-            grids.append(grid.assign(init=init, score="exact match" if score == "right" else "rank accuracy"))
-    table = pd.concat(grids, ignore_index=True)
-    table[["gain", "low", "high"]] *= 100
-    table["sure"] = (table["low"] > 0) | (table["high"] < 0)
+    table = _grid(study)
     drawings = {}
     for init, own in table[table["score"] == "exact match"].groupby("init", sort=False):
         name = "transfer" if init == "text" else f"transfer_{init}"
@@ -44,6 +31,25 @@ def transfer(study: Study) -> Section:
         drawings,
         {"transfer": table},
     )
+
+
+def _grid(study: Study) -> pd.DataFrame:
+    """Every prompt on every task: `transfer_table` in points, by start and by score."""
+    grids = []
+    for score in ("right", "likeliest"):
+        for init, own in study.labels.groupby("init", sort=False):
+            matrices = [study.prompts[index].matrix for index in own.index]
+            tuned, bare = {}, {}
+            for target in study.targets:
+                tuned[target] = np.stack([getattr(a, score) for a in study.answers(matrices, target)])
+                (nothing,) = study.answers([matrices[0][:0]], target)
+                bare[target] = getattr(nothing, score)
+            grid = transfer_table(list(own["task"]), tuned, bare)
+            grids.append(grid.assign(init=init, score="exact match" if score == "right" else "rank accuracy"))
+    table = pd.concat(grids, ignore_index=True)
+    table[["gain", "low", "high"]] *= 100
+    table["sure"] = (table["low"] > 0) | (table["high"] < 0)
+    return table
 
 
 def _findings(table: pd.DataFrame) -> Iterator[str]:
@@ -61,7 +67,7 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
     """How alike the tasks' prompts are, by each measure, and whether that tells what transfers; None of one task."""
     if study.labels["task"].nunique() < 2:
         return None
-    grid = transfer(study).tables["transfer"]
+    grid = _grid(study)
     grid = grid[grid["score"] == "exact match"]
     similarities, correlations, pairs_of = [], [], {}
     for init, own in study.labels.groupby("init", sort=False):
