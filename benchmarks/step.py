@@ -69,7 +69,7 @@ def main() -> None:
         sequences = draw_sequences(options, number)
         batch = Batch.pack(sequences)
         row: dict[str, Any] = {
-            "lengths": batch.lengths.tolist(),
+            "lengths": (batch.text_lengths + batch.answer_lengths).tolist(),
             "softprompt": timed(lambda: ours(sequences), options.device),  # noqa: B023
             "peft": timed(lambda: peft(sequences), options.device),  # noqa: B023
             "matmul_limit": matmul_seconds(backbone, batch, options),
@@ -202,8 +202,8 @@ def matmul_seconds(backbone: Backbone, batch: Batch, options: argparse.Namespace
     Every layer reads the prompt and all tokens but each answer's last; past the last layer's attention only the
     answer positions go on.
     """
-    tokens = options.prompt_tokens + int((batch.lengths - 1).sum())
-    answers = int(batch.answer_lengths.sum())
+    tokens = options.prompt_tokens + len(batch.text_ids) + int((batch.answer_lengths - 1).sum())
+    answers = len(batch.answer_ids)
     last = f".{backbone.model.config.num_hidden_layers - 1}."
     head = backbone.model.get_output_embeddings().weight
     work = [(head, answers)]

@@ -52,38 +52,44 @@ class AnswerScores:
 
 @torch.no_grad()
 def score_answers(
-    backbone: Backbone, prompt: Float[Tensor, "n d"], examples: Sequence[Example]
+    backbone: Backbone,
+    prompts: Sequence[Float[Tensor, "_ d"]],
+    examples: Sequence[Example],
+    prompt_of: Sequence[int] | None = None,
 ) -> AnswerScores:
-    """Put every answer behind every text, the prompt in front, and read the logits."""
-    batch = Batch.pack([(example.text_ids, answer) for example in examples for answer in example.answers])
-    logits = backbone.answer_logits([prompt], batch)
+    """Every answer behind every text, and in front of each example the prompt that `prompt_of` names (the first)."""
+    batch = Batch.branch([(example.text_ids, example.answers) for example in examples], prompt_of)
+    logits = backbone.answer_logits(prompts, batch)
     targets = batch.answer_ids.to(logits.device)
-    sequence = batch.sequence_of_answer_token.to(logits.device)
+    answer = batch.answer_of_token.to(logits.device)
     token_log_probability = -F.cross_entropy(logits.float(), targets, reduction="none")
     wrong = (logits.argmax(-1) != targets).float()
-    zeros = torch.zeros(len(batch.lengths), device=logits.device)
+    zeros = torch.zeros(len(batch.answer_lengths), device=logits.device)
     shape = (len(examples), -1)
     return AnswerScores(
-        zeros.index_add(0, sequence, token_log_probability).view(shape),
-        zeros.index_add(0, sequence, wrong).view(shape) == 0,
+        zeros.index_add(0, answer, token_log_probability).view(shape),
+        zeros.index_add(0, answer, wrong).view(shape) == 0,
     )
 
 
 def score_all(
-    backbone: Backbone, prompt: Float[Tensor, "n d"], examples: Sequence[Example], sequences: int = 256
-) -> AnswerScores:
-    """`score_answers` for a whole data set, at most so many sequences at a time, those of like length together."""
+    backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], examples: Sequence[Example], answers: int = 256
+) -> list[AnswerScores]:
+    """`score_answers` of every prompt on a whole data set, prompts side by side and texts of like length together,
+    at most so many answers at a time."""
     by_length = sorted(range(len(examples)), key=lambda index: examples[index].length)
-    size = max(1, sequences // len(examples[0].answers))
-    parts = [
-        score_answers(backbone, prompt, [examples[index] for index in by_length[start : start + size]])
-        for start in range(0, len(by_length), size)
+    pairs = [(which, index) for index in by_length for which in range(len(prompts))]
+    size = max(1, answers // len(examples[0].answers))
+    parts = []
+    for start in range(0, len(pairs), size):
+        which, chosen = zip(*pairs[start : start + size], strict=True)
+        parts.append(score_answers(backbone, prompts, [examples[index] for index in chosen], which))
+    log_probability = torch.cat([part.log_probability for part in parts]).cpu()
+    written = torch.cat([part.written for part in parts]).cpu()
+    place = torch.tensor(by_length).argsort() * len(prompts)
+    return [
+        AnswerScores(log_probability[place + which], written[place + which]) for which in range(len(prompts))
     ]
-    place = torch.tensor(by_length).argsort()
-    return AnswerScores(
-        torch.cat([part.log_probability for part in parts]).cpu()[place],
-        torch.cat([part.written for part in parts]).cpu()[place],
-    )
 
 
 class ScoreKeeper(nn.Module):
@@ -171,7 +177,7 @@ class PromptEvaluation(L.LightningModule):
             return
         for index, (prompt, keeper) in enumerate(zip(self.prompts, self.keepers, strict=True)):
             if self.is_live(index):
-                keeper.update(own, score_answers(self.backbone, prompt, own))
+                keeper.update(own, score_answers(self.backbone, [prompt], own))
 
     def on_validation_epoch_end(self) -> None:
         """Turn what was accumulated into scores."""
@@ -183,6 +189,6 @@ class PromptEvaluation(L.LightningModule):
     def predict_step(self, examples: list[Example], batch_idx: int) -> list[list[int]]:
         """For each prompt, the likeliest answer to each example (an index into the task's verbalizers)."""
         return [
-            score_answers(self.backbone, prompt, examples).log_probability.argmax(1).tolist()
+            score_answers(self.backbone, [prompt], examples).log_probability.argmax(1).tolist()
             for prompt in self.prompts
         ]

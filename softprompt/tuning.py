@@ -165,7 +165,7 @@ class PromptTuning(PromptEvaluation):
             batch = Batch.pack(pairs, prompt_of)
             logits = self.backbone.answer_logits(list(self.prompts), batch)
             token_losses = F.cross_entropy(logits.float(), batch.answer_ids.to(self.device), reduction="none")
-            run_of_token = batch.prompt_of[batch.sequence_of_answer_token].to(self.device)
+            run_of_token = batch.prompt_of[batch.text_of[batch.answer_of_token]].to(self.device)
             losses = losses.index_add(0, run_of_token, token_losses)
         losses = losses / total_tokens.clamp(min=1).to(self.device)
         return self._sum_of_finite(losses, total_tokens)

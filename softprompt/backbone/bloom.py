@@ -1,8 +1,9 @@
 """BLOOM without padding: the same function as Hugging Face's, on the same weights, with less work.
 
-Tokens of all sequences, and the rows of every prompt once, stay packed in one `[T, d]` matrix through every
-linear layer and norm. They are laid out in a grid only inside attention, where each sequence's keys are its
-prompt's rows, then its own tokens. In the last block nothing but the answer positions goes past attention.
+The rows of every prompt once, the tokens of every text once, and the answers' tokens stay packed in one `[T, d]`
+matrix through every linear layer and norm. They are laid out in grids only inside attention, where the keys of an
+answer are its prompt's rows, its text, and its own tokens. In the last block nothing but the answer positions goes
+past attention.
 """
 
 from collections.abc import Sequence
@@ -15,18 +16,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
+from softprompt.backbone.layout import Group, lay_out
 from softprompt.backbone.shared_prefix import Backbone
 from softprompt.data.batch import Batch
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Which packed rows attend to which: a grid of N sequences, Q queries and K keys, and what is added there."""
+    """A group of queries and keys, with what is added to their products, on the device."""
 
     queries: Int[Tensor, "N Q"]
     keys: Int[Tensor, "N K"]
-    bias: Float[Tensor, "M H Q K"]  # ALiBi and mask; M is N, or 1 where it is the same for all
-    filled: Int[Tensor, "t"]  # places of the flattened grid of queries that hold a row, in packed order
+    bias: Float[Tensor, "#N H Q K"]  # ALiBi and mask
+    filled: Int[Tensor, "t"]  # places of the flattened grid of queries that hold a row
 
     def __call__(self, qkv: Float[Tensor, "T H 3 e"]) -> Float[Tensor, "t He"]:
         """Attention outputs of the queries that hold a row."""
@@ -43,16 +45,6 @@ class Attention:
             attn_mask=self.bias.expand(n, -1, -1, -1),
         )
         return output.transpose(1, 2).reshape(n * width, -1).index_select(0, self.filled)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where prompts, texts and answers lie among the T packed rows: prompts first, then texts."""
-
-    prompts: Attention | None  # every prompt over itself; None where no prompt has a row
-    texts: Attention
-    answers: Attention  # as `texts`, for the answer positions' queries alone
-    answer_rows: Int[Tensor, "A"]
 
 
 class BloomBackbone(Backbone):
@@ -75,20 +67,22 @@ class BloomBackbone(Backbone):
         transformer = self.model.transformer
         device = self.model.device
         used = sorted(set(batch.prompt_of.tolist()))
-        layout = self._layout([prompts[i].shape[0] for i in used], used, batch)
-        # An answer's last token is predicted, never read.
-        read = torch.cat([ids[:-1] for ids in torch.split(batch.token_ids, batch.lengths.tolist())])
+        layout = lay_out([len(prompt) if i in used else 0 for i, prompt in enumerate(prompts)], batch)
+        groups = [self._attention(group) for group in layout.groups]
+        answers = self._attention(layout.answers)
+
+        tokens = torch.cat([batch.text_ids, *batch.read_ids]).to(device)
         rows = [prompts[i].to(device, self.dtype) for i in used]
-        hidden = torch.cat([*rows, transformer.word_embeddings(read.to(device))])
+        hidden = torch.cat([*rows, transformer.word_embeddings(tokens)])
         hidden = transformer.word_embeddings_layernorm(hidden)
         *blocks, last = transformer.h
         for block in blocks:
             qkv = self._project(block, hidden)
-            parts = [layout.prompts(qkv)] if layout.prompts else []
-            hidden = self._after_attention(block, torch.cat([*parts, layout.texts(qkv)]), hidden)
-        attended = layout.answers(self._project(last, hidden))
-        hidden = self._after_attention(last, attended, hidden.index_select(0, layout.answer_rows))
-        logits: Tensor = self.model.lm_head(transformer.ln_f(hidden))
+            attended = torch.cat([group(qkv) for group in groups])
+            hidden = self._after_attention(block, attended, hidden)
+        attended = answers(self._project(last, hidden))
+        hidden = hidden.index_select(0, layout.answers.rows.to(device))
+        logits: Tensor = self.model.lm_head(transformer.ln_f(self._after_attention(last, attended, hidden)))
         return logits
 
     def _project(self, block: Any, hidden: Float[Tensor, "T d"]) -> Float[Tensor, "T H 3 e"]:
@@ -105,81 +99,21 @@ class BloomBackbone(Backbone):
         outer: Tensor = hidden + block.mlp.dense_4h_to_h(inner)
         return outer
 
-    def _layout(self, prompt_lengths: list[int], used: list[int], batch: Batch) -> Layout:
-        device = self.model.device
-        which = torch.tensor([used.index(i) for i in batch.prompt_of.tolist()])
-        n = torch.tensor(prompt_lengths)
-        prompt_starts = n.cumsum(0) - n
-        lengths = batch.lengths - 1
-        starts = n.sum() + lengths.cumsum(0) - lengths
-        longest = int(n.max())
-
-        texts = _grid(starts, lengths)
-        answers = _grid(starts + lengths - batch.answer_lengths, batch.answer_lengths)
-        # Prompts end where the texts begin, so the shorter ones have empty places in front.
-        places = torch.arange(longest) - (longest - n[which])[:, None]
-        prefix = torch.where(places >= 0, prompt_starts[which, None] + places, starts[:, None])
-        keys = torch.cat([prefix, texts], 1).to(device)
-        key_positions = torch.arange(-longest, texts.shape[1])
-        absent = key_positions < -n[which, None]
-        absent = absent if absent.any() else absent[:1]
-
-        with_rows = n > 0
-        prompts = _grid(prompt_starts[with_rows], n[with_rows]).to(device) if longest else None
-        return Layout(
-            prompts=None
-            if prompts is None
-            else Attention(
-                prompts,
-                prompts,
-                self._bias(torch.arange(longest)[None], torch.arange(longest)),
-                _filled(n[with_rows]).to(device),
-            ),
-            texts=Attention(
-                texts.to(device),
-                keys,
-                self._bias(torch.arange(texts.shape[1])[None], key_positions, absent),
-                _filled(lengths).to(device),
-            ),
-            answers=Attention(
-                answers.to(device),
-                keys,
-                self._bias(answers - starts[:, None], key_positions, absent),
-                _filled(batch.answer_lengths).to(device),
-            ),
-            answer_rows=answers.flatten()[_filled(batch.answer_lengths)].to(device),
-        )
-
-    def _bias(
-        self,
-        queries: Int[Tensor, "M Q"],
-        keys: Int[Tensor, "K"],
-        absent: Tensor | None = None,
-    ) -> Float[Tensor, "N H Q K"]:
-        """ALiBi (Press et al. 2022) by distance, and minus infinity where a key is not before its query.
+    def _attention(self, group: Group) -> Attention:
+        """ALiBi (Press et al. 2022) by distance, and minus infinity where a key is absent or behind its query.
 
         Hugging Face adds slope times key position; softmax does not see the difference, but in bfloat16 the
         distance of near keys is exact and a late position is not.
         """
-        heads = self.model.config.n_head
+        heads, device = self.model.config.n_head, self.model.device
         # One key at position 1 has a bias of one slope.
         slopes: Tensor = build_alibi_tensor(torch.ones(1, 2, dtype=torch.long), heads, torch.float32)[:, 0, 1]
-        distance = keys - queries[:, :, None]
-        hidden = distance > 0
-        if absent is not None:
-            hidden = hidden | absent[:, None]
+        distance = group.key_positions - group.query_positions[:, :, None]
+        hidden = (distance > 0) | group.absent[:, None]
         bias = slopes[:, None, None] * distance[:, None]
-        return bias.masked_fill(hidden[:, None], float("-inf")).to(self.model.device, self.dtype)
-
-
-def _grid(starts: Int[Tensor, "N"], lengths: Int[Tensor, "N"]) -> Int[Tensor, "N max"]:
-    """Consecutive rows of every sequence. Empty places repeat its last row, never a row of another sequence:
-    what is masked still meets the arithmetic, and a run whose prompt is no number must not reach the others."""
-    places = torch.arange(int(lengths.max()))
-    return starts[:, None] + torch.minimum(places, lengths[:, None] - 1)
-
-
-def _filled(lengths: Int[Tensor, "N"]) -> Int[Tensor, "t"]:
-    """Where the rows of a `[N, max]` grid lie when it is flattened, empty places left out."""
-    grid = torch.arange(len(lengths) * int(lengths.max())).view(len(lengths), -1)
-    return grid[torch.arange(grid.shape[1]) < lengths[:, None]]
+        return Attention(
+            group.queries.to(device),
+            group.keys.to(device),
+            bias.masked_fill(hidden[:, None], float("-inf")).to(device, self.dtype),
+            group.filled.to(device),
+        )

@@ -76,16 +76,15 @@ class Backbone:
         `prompts` are float32 and cast at this seam; a prompt of no rows is no prompt. Prompts of one length
         run side by side, each length in a forward of its own.
         """
-        lengths = torch.tensor([prompts[i].shape[0] for i in batch.prompt_of.tolist()])
+        rows = torch.tensor([len(prompt) for prompt in prompts])
+        lengths = rows[batch.prompt_of[batch.text_of]]
         logits: list[Tensor] = []
         places: list[Tensor] = []
-        token_of_sequence = torch.split(
-            torch.arange(int(batch.answer_lengths.sum())), batch.answer_lengths.tolist()
-        )
+        tokens_of_answer = torch.arange(len(batch.answer_ids)).split(batch.answer_lengths.tolist())
         for length in sorted(set(lengths.tolist())):
             members = (lengths == length).nonzero()[:, 0].tolist()
             logits.append(self._one_length(prompts, batch, members))
-            places.extend(token_of_sequence[member] for member in members)
+            places.extend(tokens_of_answer[member] for member in members)
         if len(logits) == 1:
             return logits[0]
         together = torch.cat(logits)
@@ -94,15 +93,16 @@ class Backbone:
     def _one_length(
         self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch, members: list[int]
     ) -> Float[Tensor, "A V"]:
-        """`answer_logits` of the sequences `members`, whose prompts all have the same number of rows."""
+        """`answer_logits` of the answers `members`, whose prompts all have the same number of rows."""
         device = self.model.device
-        # An answer's last token is predicted, never read.
-        sequences = [ids[:-1] for ids in torch.split(batch.token_ids, batch.lengths.tolist())]
-        padded = pad_sequence([sequences[m] for m in members], batch_first=True).to(device)
-        lengths = batch.lengths[members] - 1
+        texts, reads = batch.text_ids.split(batch.text_lengths.tolist()), batch.read_ids
+        sequences = [torch.cat([texts[int(batch.text_of[m])], reads[m]]) for m in members]
+        padded = pad_sequence(sequences, batch_first=True).to(device)
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
         present = torch.arange(padded.shape[1]) < lengths[:, None]
 
-        used = sorted({int(batch.prompt_of[m]) for m in members})
+        prompt_of = batch.prompt_of[batch.text_of[members]].tolist()
+        used = sorted(set(prompt_of))
         prefix = torch.stack([prompts[i] for i in used]).to(device, self.dtype)
         mask = torch.cat([present.new_ones(len(members), prefix.shape[1]), present], 1).long().to(device)
         cache = None
@@ -111,7 +111,7 @@ class Backbone:
             if len(used) == 1:
                 cache.batch_repeat_interleave(len(members))
             else:
-                rows = [used.index(int(batch.prompt_of[m])) for m in members]
+                rows = [used.index(i) for i in prompt_of]
                 cache.batch_select_indices(torch.tensor(rows, device=device))
 
         ends = lengths + torch.arange(len(members)) * padded.shape[1]  # in the flattened [B·L]

@@ -1,4 +1,4 @@
-"""The one shape in which sequences reach a backbone."""
+"""The one shape in which texts and answers reach a backbone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,37 +10,47 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences laid end to end, without padding, on the CPU.
+    """Texts laid end to end and the answers behind them laid end to end, without padding, on the CPU.
 
-    Every sequence is a text followed by an answer. B sequences, T tokens in all, A of them in answers.
+    B texts of T tokens in all; S answers of A tokens in all. In training every text has one answer; where answers
+    are compared each text has several, which do not see each other.
     """
 
-    token_ids: Int[Tensor, "T"]
-    lengths: Int[Tensor, "B"]
-    answer_lengths: Int[Tensor, "B"]
-    prompt_of: Int[Tensor, "B"]  # which prompt stands in front of each sequence
+    text_ids: Int[Tensor, "T"]
+    text_lengths: Int[Tensor, "B"]
+    prompt_of: Int[Tensor, "B"]  # which prompt stands in front of each text
+    answer_ids: Int[Tensor, "A"]
+    answer_lengths: Int[Tensor, "S"]
+    text_of: Int[Tensor, "S"]  # which text each answer stands behind
 
     @staticmethod
     def pack(
         sequences: Sequence[tuple[Sequence[int], Sequence[int]]], prompt_of: Sequence[int] | None = None
     ) -> "Batch":
-        """Lay `(text ids, answer ids)` pairs end to end; all stand behind prompt 0 unless told otherwise."""
+        """`(text ids, answer ids)` pairs, all behind prompt 0 unless told otherwise."""
+        return Batch.branch([(text, [answer]) for text, answer in sequences], prompt_of)
+
+    @staticmethod
+    def branch(
+        texts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], prompt_of: Sequence[int] | None = None
+    ) -> "Batch":
+        """Texts, each with one or more answers, all behind prompt 0 unless told otherwise."""
+        answers = [(index, answer) for index, (_, own) in enumerate(texts) for answer in own]
         return Batch(
-            token_ids=torch.tensor([token for text, answer in sequences for token in (*text, *answer)]),
-            lengths=torch.tensor([len(text) + len(answer) for text, answer in sequences]),
-            answer_lengths=torch.tensor([len(answer) for _, answer in sequences]),
-            prompt_of=torch.tensor([0] * len(sequences) if prompt_of is None else list(prompt_of)),
+            text_ids=torch.tensor([token for text, _ in texts for token in text]),
+            text_lengths=torch.tensor([len(text) for text, _ in texts]),
+            prompt_of=torch.tensor([0] * len(texts) if prompt_of is None else list(prompt_of)),
+            answer_ids=torch.tensor([token for _, answer in answers for token in answer]),
+            answer_lengths=torch.tensor([len(answer) for _, answer in answers]),
+            text_of=torch.tensor([index for index, _ in answers]),
         )
 
     @property
-    def sequence_of_answer_token(self) -> Int[Tensor, "A"]:
-        """Which sequence each answer token belongs to."""
-        return torch.repeat_interleave(torch.arange(len(self.lengths)), self.answer_lengths)
+    def answer_of_token(self) -> Int[Tensor, "A"]:
+        """Which answer each answer token belongs to."""
+        return torch.repeat_interleave(torch.arange(len(self.answer_lengths)), self.answer_lengths)
 
     @property
-    def answer_ids(self) -> Int[Tensor, "A"]:
-        """The tokens that the logits at the answer positions should name."""
-        sequence = self.sequence_of_answer_token
-        first = self.lengths.cumsum(0) - self.answer_lengths
-        place = torch.arange(len(sequence)) - (self.answer_lengths.cumsum(0) - self.answer_lengths)[sequence]
-        return self.token_ids[first[sequence] + place]
+    def read_ids(self) -> list[Int[Tensor, "_"]]:
+        """Of each answer the tokens that the model reads: all but the last, which is predicted, never read."""
+        return [answer[:-1] for answer in self.answer_ids.split(self.answer_lengths.tolist())]

@@ -92,7 +92,7 @@ def exact_match(
     prompt = torch.zeros(0, backbone.width)
     if instruction:
         prompt = backbone.embed(backbone.tokenizer(instruction)["input_ids"])
-    written = score_all(backbone, prompt, examples).written
+    written = score_all(backbone, [prompt], examples)[0].written
     labels = torch.tensor([example.label for example in examples])
     return float(written[torch.arange(len(examples)), labels].float().mean())
 

@@ -29,6 +29,11 @@ STORY_SHARE = 1 / 8
 TASK_WEIGHT = 4
 TASK_WEIGHT_ADDED = 12
 
+# Whether the hypothesis turns the order round is what is learnt last, so it is asked more often, and from the start about
+# texts that may do so.
+ORDER_WEIGHT = 4
+ORDER_LEVEL = 2
+
 # Lessons without an instruction; what is then asked is mostly something else than the task.
 UNASKED_SHARE = 1 / 8
 UNASKED_QUESTION_WEIGHT = 3
@@ -60,15 +65,17 @@ class Curriculum:
         if self.random.random() < max(ECHO_SHARE, ECHO_SHARE_AT_FIRST * (1 - progress / ECHO_TIME)):
             return self._echo()
         task = self.random.choice(self.tasks)
+        questions = next(asked for folders, asked in QUESTIONS.items() if task.folder in folders)
+        unasked = self.random.random() < UNASKED_SHARE
+        task_weight = 1 / UNASKED_QUESTION_WEIGHT if unasked else TASK_WEIGHT + TASK_WEIGHT_ADDED * progress
+        weights = [ORDER_WEIGHT if question == "order" else 1 for question in questions]
+        about = self.random.choices([None, *questions], [task_weight, *weights])[0]
         level = self.random.choice(LEVELS[: 1 + sum(progress > start for start in LEVELS_JOIN)])
+        if about == "order":
+            level = max(level, ORDER_LEVEL)
         scene = draw(task.folder, level, False, self.random, WHOLE.part(progress / GROWN))
         if self.random.random() < STORY_SHARE:
             return Lesson("", scene.story, "")
-        questions = next(asked for folders, asked in QUESTIONS.items() if task.folder in folders)
-        unasked = self.random.random() < UNASKED_SHARE
-        task_weight = TASK_WEIGHT + TASK_WEIGHT_ADDED * progress
-        weights = (1, UNASKED_QUESTION_WEIGHT) if unasked else (task_weight, 1)
-        about = self.random.choices([None, *questions], [weights[0], *[weights[1]] * len(questions)])[0]
         wordings = taught_instructions(task) if about is None else questions[about]
         text, label = render_scene(task, scene)
         return Lesson(

@@ -12,26 +12,31 @@ import torch
 from jaxtyping import Bool, Float
 from rich.console import Console
 from rich.progress import track
+from safetensors.numpy import load, save
 from torch import Tensor
 
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
 from softprompt.data.examples import Example, tokenise
 from softprompt.data.sources import read_records
 from softprompt.errors import UserError
-from softprompt.evaluation import score_all
-from softprompt.files import read_json, sha256, write_atomically
+from softprompt.evaluation import AnswerScores, score_all
+from softprompt.files import sha256, write_atomically
 from softprompt.prompt import SoftPrompt
 from softprompt.run import FinishedRun, find_runs
 from softprompt.settings import DataSettings, Settings, TaskSettings
 from softprompt.tasks import render
 
 
+PROMPTS_AT_ONCE = 16  # between two steps of a progress bar
+
+
 @dataclass(frozen=True)
 class Answers:
-    """What one prompt makes of E examples."""
+    """What P prompts make of E examples."""
 
-    right: Bool[np.ndarray, "E"]  # it writes the right answer
-    likeliest: Bool[np.ndarray, "E"]  # the right answer is the likeliest of the task's
+    right: Bool[np.ndarray, "P E"]  # it writes the right answer
+    likeliest: Bool[np.ndarray, "P E"]  # the right answer is the likeliest of the task's
+    loss: Float[np.ndarray, "P E"]  # of the right answer, in nats over all its tokens
 
 
 @dataclass(frozen=True)
@@ -119,36 +124,52 @@ class Study:
         name = self.backbone.tokenizer.convert_ids_to_tokens(token)
         return str(name) if "\ufffd" in text or not text else text
 
-    def answers(self, prompts: Sequence[Float[Tensor, "_ d"]], target: str) -> list[Answers]:
-        """What each prompt answers on a task's validation set, kept by content in `<sweep>/analysis/cache`."""
+    def answers(
+        self, groups: Sequence[Sequence[Float[Tensor, "_ d"]]], target: str, examples: int | None = None
+    ) -> list[Answers]:
+        """What the prompts of each group answer on a task's validation set, or on so many evenly spaced examples of it.
+
+        Every group's answers are kept by content in `<sweep>/analysis/cache`.
+        """
         wanted = self.targets[target]
-        asked = [asdict(wanted.task), wanted.fingerprint, self._model_hash, str(self.backbone.dtype)]
+        count = len(wanted.examples)
+        chosen = [wanted.examples[i] for i in np.linspace(0, count - 1, min(examples or count, count)).astype(int)]
+        asked = [asdict(wanted.task), wanted.fingerprint, self._model_hash, str(self.backbone.dtype), len(chosen)]
         common = json.dumps(asked, sort_keys=True).encode()
-        paths = [
-            self.folder / "analysis" / "cache" / f"{sha256(common + prompt.numpy().tobytes())[:16]}.json"
-            for prompt in prompts
-        ]
+        paths = [self.folder / "analysis" / "cache" / f"{_content(common, group)}.safetensors" for group in groups]
         missing = [index for index, path in enumerate(paths) if not path.exists()]
-        labels = torch.tensor([example.label for example in wanted.examples])
-        rows = torch.arange(len(labels))
-        for index in track(
-            missing,
+        # Several small groups go side by side; a large one goes alone.
+        side_by_side = max(1, PROMPTS_AT_ONCE // max(map(len, groups), default=1))
+        for start in track(
+            range(0, len(missing), side_by_side),
             description=f"answering {target}",
             console=self.console,
             transient=True,
             disable=not (missing and self.console.is_terminal),
         ):
-            scores = score_all(self.backbone, prompts[index], wanted.examples)
-            answered = {
-                "right": scores.written[rows, labels].tolist(),
-                "likeliest": (scores.log_probability.argmax(1) == labels).tolist(),
-            }
-            write_atomically(paths[index], json.dumps(answered))
-        return [
-            Answers(**{name: np.array(bits, dtype=bool) for name, bits in read_json(path).items()})
-            for path in paths
-        ]
+            together = missing[start : start + side_by_side]
+            scores = score_all(self.backbone, [prompt for index in together for prompt in groups[index]], chosen)
+            found = iter(_answers(score, chosen) for score in scores)
+            for index in together:
+                rows = [next(found) for _ in groups[index]]
+                write_atomically(paths[index], save({name: np.stack([row[name] for row in rows]) for name in rows[0]}))
+        return [Answers(**load(path.read_bytes())) for path in paths]
 
     @cached_property
     def _model_hash(self) -> dict[str, str]:
         return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}
+
+
+def _content(common: bytes, group: Sequence[Float[Tensor, "_ d"]]) -> str:
+    shapes = json.dumps([list(prompt.shape) for prompt in group]).encode()
+    return sha256(common + shapes + b"".join(prompt.numpy().tobytes() for prompt in group))[:16]
+
+
+def _answers(scores: AnswerScores, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    labels = torch.tensor([example.label for example in examples])
+    rows = torch.arange(len(labels))
+    return {
+        "right": scores.written[rows, labels].numpy(),
+        "likeliest": (scores.log_probability.argmax(1) == labels).numpy(),
+        "loss": -scores.log_probability[rows, labels].float().numpy(),
+    }

@@ -41,7 +41,7 @@ def example(smollm2: Backbone, text: str, answers: list[str]) -> Example:
 
 def test_it_knows_some_of_the_world(smollm2: Backbone) -> None:
     question = example(smollm2, "The capital of France is", ["Paris", "Berlin", "Madrid"])
-    scores = score_answers(smollm2, torch.empty(0, smollm2.width), [question])
+    scores = score_answers(smollm2, [torch.empty(0, smollm2.width)], [question])
     assert scores.log_probability.argmax().item() == 0
 
 

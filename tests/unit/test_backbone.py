@@ -16,15 +16,13 @@ from tests.conftest import BACKBONES, VOCABULARY, make_backbone, make_model, mak
 def concatenated_logits(backbone: Backbone, prompts: list[torch.Tensor], batch: Batch) -> torch.Tensor:
     """Every sequence by itself, its prompt in front, no cache, no padding, all logits."""
     logits = []
-    ends = batch.lengths.cumsum(0).tolist()
-    for length, end, answer, which in zip(
-        batch.lengths.tolist(), ends, batch.answer_lengths.tolist(), batch.prompt_of.tolist(), strict=True
-    ):
-        embedded = backbone.model.get_input_embeddings()(batch.token_ids[end - length : end])
+    texts = batch.text_ids.split(batch.text_lengths.tolist())
+    for answer, text in zip(batch.answer_ids.split(batch.answer_lengths.tolist()), batch.text_of, strict=True):
+        embedded = backbone.model.get_input_embeddings()(torch.cat([texts[text], answer]))
         full = backbone.model(
-            inputs_embeds=torch.cat([prompts[which], embedded])[None], use_cache=False
+            inputs_embeds=torch.cat([prompts[batch.prompt_of[text]], embedded])[None], use_cache=False
         ).logits[0]
-        logits.append(full[-answer - 1 : -1])
+        logits.append(full[-len(answer) - 1 : -1])
     return torch.cat(logits)
 
 
@@ -87,7 +85,12 @@ def test_any_batch_equals_the_concatenated_forward(
     name: str, heads: int, lengths: list[tuple[int, int]], rows: list[int], data: st.DataObject
 ) -> None:
     which = st.lists(st.integers(0, len(rows) - 1), min_size=len(lengths), max_size=len(lengths))
-    batch = Batch.pack(random_sequences(2, lengths), data.draw(which))
+    further = st.lists(st.tuples(st.just(1), st.integers(1, 4)), max_size=2)  # answers behind the same text
+    texts = [
+        (text, [answer, *(other for _, other in random_sequences(3, data.draw(further)))])
+        for text, answer in random_sequences(2, lengths)
+    ]
+    batch = Batch.branch(texts, data.draw(which))
     kind = name.partition("-")[0]
     if kind == "llama":
         heads = 4
@@ -146,7 +149,7 @@ def test_a_prompt_that_is_no_number_reaches_no_other(backbone: Backbone) -> None
     prompts = random_prompts(1, [4, 6, 2])
     prompts[1].data.fill_(float("nan"))
     logits = backbone.answer_logits(prompts, batch)
-    own = batch.prompt_of[batch.sequence_of_answer_token]
+    own = batch.prompt_of[batch.text_of[batch.answer_of_token]]
     assert logits[own == 1].isnan().all() and logits[own != 1].isfinite().all()
     logits[own != 1].sum().backward()
     assert all(prompts[i].grad.isfinite().all() for i in (0, 2))

@@ -52,7 +52,7 @@ def test_log_probabilities_are_of_whole_answers(backbone: Backbone) -> None:
     generator = torch.Generator().manual_seed(0)
     prompt = torch.randn(3, 32, generator=generator) * 0.3
     (example,) = examples([0])
-    scores = score_answers(backbone, prompt, [example])
+    scores = score_answers(backbone, [prompt], [example])
     for index, answer in enumerate(example.answers):
         embedded = backbone.model.get_input_embeddings()(torch.tensor([*example.text_ids, *answer]))
         logits = backbone.model(inputs_embeds=torch.cat([prompt, embedded])[None]).logits[0]
@@ -83,7 +83,7 @@ def test_written_is_what_generate_writes(backbone: Backbone) -> None:
         changed = (*answer[:-1], (answer[-1] + 1) % 60)
         other_end = (*answer[:-1], 7 if answer[-1] == eos else eos)
         example = Example(tuple(text), (answer, changed, other_end), 0, "here")
-        assert score_answers(backbone, prompt, [example]).written[0].tolist() == [True, False, False]
+        assert score_answers(backbone, [prompt], [example]).written[0].tolist() == [True, False, False]
         ended += answer[-1] == eos
     assert 0 < ended < 40
 
@@ -97,7 +97,7 @@ def test_a_loss_that_is_no_number_for_one_example_shows():
 
 def test_an_empty_prompt_is_no_prompt(backbone: Backbone) -> None:
     (example,) = examples([0])
-    scores = score_answers(backbone, torch.empty(0, 32), [example])
+    scores = score_answers(backbone, [torch.empty(0, 32)], [example])
     logits = (
         backbone.model(torch.tensor([[*example.text_ids, *example.answers[0]]])).logits[0].log_softmax(-1)
     )
@@ -106,7 +106,7 @@ def test_an_empty_prompt_is_no_prompt(backbone: Backbone) -> None:
     assert math.isfinite(expected)
 
 
-def test_a_data_set_is_scored_in_its_own_order(backbone):
+def test_a_data_set_is_scored_in_its_own_order_for_each_of_several_prompts(backbone):
     generator = torch.Generator().manual_seed(0)
     several = [
         Example(
@@ -117,7 +117,8 @@ def test_a_data_set_is_scored_in_its_own_order(backbone):
         )
         for n in (9, 2, 5, 7, 1)
     ]
-    prompt = torch.randn(3, backbone.width, generator=generator) * 0.3
-    whole, parts = score_answers(backbone, prompt, several), score_all(backbone, prompt, several, sequences=4)
-    torch.testing.assert_close(parts.log_probability, whole.log_probability, atol=1e-4, rtol=1e-4)
-    assert torch.equal(parts.written, whole.written)
+    prompts = [torch.randn(n, backbone.width, generator=generator) * 0.3 for n in (3, 0, 2)]
+    for prompt, parts in zip(prompts, score_all(backbone, prompts, several, answers=8), strict=True):
+        whole = score_answers(backbone, [prompt], several)
+        torch.testing.assert_close(parts.log_probability, whole.log_probability, atol=1e-4, rtol=1e-4)
+        assert torch.equal(parts.written, whole.written)

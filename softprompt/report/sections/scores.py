@@ -15,9 +15,10 @@ def scores(study: Study) -> Section:
     """Scores by run and by task, the learning curves, and how soon each start gets there."""
     runs = score_table([run.result for run in study.runs])
     right = {}
-    for name, prompt in zip(study.labels["run"], study.prompts, strict=True):
-        (answers,) = study.answers([prompt.matrix], prompt.task)
-        right[name] = answers.right
+    for task in study.targets:
+        own = study.labels.index[study.labels["task"] == task]
+        answers = study.answers([[study.prompts[index].matrix] for index in own], task)
+        right |= {study.labels["run"][i]: found.right[0] for i, found in zip(own, answers, strict=True)}
     tasks = task_table(runs, right)
     curves = pd.concat(
         [

@@ -41,9 +41,9 @@ def _grid(study: Study) -> pd.DataFrame:
             matrices = [study.prompts[index].matrix for index in own.index]
             tuned, bare = {}, {}
             for target in study.targets:
-                tuned[target] = np.stack([getattr(a, score) for a in study.answers(matrices, target)])
-                (nothing,) = study.answers([matrices[0][:0]], target)
-                bare[target] = getattr(nothing, score)
+                nothing, *answers = study.answers([[m] for m in (matrices[0][:0], *matrices)], target)
+                tuned[target] = np.concatenate([getattr(found, score) for found in answers])
+                bare[target] = getattr(nothing, score)[0]
             grid = transfer_table(list(own["task"]), tuned, bare)
             grids.append(grid.assign(init=init, score="exact match" if score == "right" else "rank accuracy"))
     table = pd.concat(grids, ignore_index=True)
