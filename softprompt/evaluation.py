@@ -73,7 +73,10 @@ def score_answers(
 
 
 def score_all(
-    backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], examples: Sequence[Example], answers: int = 256
+    backbone: Backbone,
+    prompts: Sequence[Float[Tensor, "_ d"]],
+    examples: Sequence[Example],
+    answers: int = 256,
 ) -> list[AnswerScores]:
     """`score_answers` of every prompt on a whole data set, prompts side by side and texts of like length together,
     at most so many answers at a time."""

@@ -234,7 +234,28 @@ class Settings:
     output_root: Text
 
 
-Part = Literal["scores", "neighbours", "calibration", "tsne", "norms", "transfer", "similarity"]
+Part = Literal[
+    "scores",
+    "neighbours",
+    "calibration",
+    "attribution",
+    "discretised",
+    "tsne",
+    "norms",
+    "difficulty",
+    "transfer",
+    "similarity",
+]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Published:
+    """A task's zero-shot figures over instructions, in % of exact match, from somewhere else."""
+
+    task: Name
+    source: Text
+    median: float
+    maximum: float
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -246,6 +267,9 @@ class AnalysisSettings:
     neighbours: Annotated[int, Field(ge=1, le=100)]
     alignment: Literal["truncate", "pad", "resample", "match"]
     lexicon: list[Text]
+    attribution_examples: Positive | None
+    wordings: dict[Name, list[Text]]
+    published: list[Published]
 
 
 def parse_settings(config: object) -> Settings:

@@ -1,13 +1,56 @@
-"""Weights & Biases: one run of theirs for each of ours, one group for a sweep."""
+"""Weights & Biases: one run of theirs for each of ours and one for the report, one group for a sweep."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from softprompt.errors import UserError, first_line
 from softprompt.run import Run
+from softprompt.settings import LoggerSettings
 from softprompt.tuning import Row
+
+
+def track_report(
+    settings: LoggerSettings,
+    sweep: str,
+    folder: Path,
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Path],
+) -> None:
+    """The tables and figures of a sweep's report as a run of its own in the sweep's group; offline it is recorded in
+    `folder`.
+
+    Raises:
+        UserError: W&B refuses the key, or cannot be reached.
+    """
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        has_key = wandb.login(prompt=False)
+        run = wandb.init(
+            project=settings.project,
+            entity=settings.entity,
+            group=sweep,
+            job_type="analysis",
+            name=f"{sweep}/analysis",
+            dir=str(folder),
+            mode="online" if has_key else "offline",
+        )
+        # As text where a column has more than one kind of value, which a table of theirs refuses.
+        shown = {
+            name: table.astype({c: str for c in table.select_dtypes("object")})
+            for name, table in tables.items()
+        }
+        run.log({f"tables/{name}": wandb.Table(dataframe=table) for name, table in shown.items()})
+        run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()})
+        run.finish()
+    except wandb.Error as error:
+        raise UserError(f"logger=wandb: {first_line(error)}; WANDB_MODE=offline records here") from error
 
 
 class WandbTracker:

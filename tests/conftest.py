@@ -174,6 +174,17 @@ def config(tmp_path: Path, model_folder: Path, data_folder: Path) -> dict[str, d
     }
 
 
+def compose_settings(*overrides: str) -> Settings:
+    """What `train.py` with these arguments would run."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return parse_settings(
+            OmegaConf.to_container(compose("train", overrides=list(overrides)), resolve=True)
+        )
+
+
 @pytest.fixture
 def settings(config: dict[str, dict[str, object]]) -> Settings:
     return parse_settings(config)

@@ -90,6 +90,13 @@ def distance_table(
     return pd.DataFrame(rows)
 
 
+def nearest_run(distances: pd.DataFrame) -> dict[str, str]:
+    """For every run of a `distance_table` the run at the least distance."""
+    both = pd.concat([distances, distances.rename(columns={"first": "second", "second": "first"})])
+    nearest = both.sort_values("distance").drop_duplicates("first")
+    return dict(zip(nearest["first"], nearest["second"], strict=True))
+
+
 def equidistance_table(distances: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Are prompts of one task nearly equidistant? Mean, deviation and coefficient of variation per task.
 

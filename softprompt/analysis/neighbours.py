@@ -1,31 +1,41 @@
 """What the rows of a prompt are near to: the vocabulary's tokens, by cosine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 
 def nearest_tokens(
-    prompt: Float[Tensor, "n d"], table: Float[Tensor, "V d"], k: int
+    rows: Float[Tensor, "n d"], vocabulary: Iterable[Float[Tensor, "_ d"]], k: int
 ) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
-    """The k tokens whose embeddings make the smallest angle with each row, and the cosines, nearest first."""
-    cosines = F.normalize(prompt, dim=1) @ F.normalize(table, dim=1).T
-    nearest = cosines.topk(k, dim=1)
-    return nearest.indices, nearest.values
+    """The k tokens whose embeddings make the smallest angle with each row, and the cosines, nearest first.
+
+    The vocabulary comes in pieces, in the order of token ids; no more than one piece is held.
+    """
+    directions = F.normalize(rows, dim=1)
+    ids = torch.empty(len(rows), 0, dtype=torch.long)
+    cosines = torch.empty(len(rows), 0)
+    seen = 0
+    for piece in vocabulary:
+        found = torch.cat([cosines, directions @ F.normalize(piece, dim=1).T], 1)
+        named = torch.cat([ids, torch.arange(seen, seen + len(piece)).expand(len(rows), -1)], 1)
+        cosines, places = found.topk(min(k, found.shape[1]), dim=1)
+        ids = named.gather(1, places)
+        seen += len(piece)
+    return ids, cosines
 
 
 def neighbour_table(
-    prompt: Float[Tensor, "n d"],
+    ids: Int[Tensor, "n k"],
+    cosines: Float[Tensor, "n k"],
     initial_tokens: Sequence[int],
-    table: Float[Tensor, "V d"],
     text_of: Callable[[int], str],
-    k: int,
 ) -> pd.DataFrame:
-    """One row per prompt row and neighbour: row, the token it started from, rank, token and cosine."""
-    ids, cosines = nearest_tokens(prompt, table, k)
+    """One line per prompt row and neighbour: row, the token it started from, rank, token and cosine."""
     return pd.DataFrame(
         [
             {
@@ -50,14 +60,14 @@ def kept_table(neighbours: pd.DataFrame) -> pd.DataFrame:
     """
     first = neighbours[(neighbours["rank"] == 1) & neighbours["started_as"].notna()]
     rows = []
-    for (task, init), own in first.groupby(["task", "init"], sort=False):
+    for (task, variant), own in first.groupby(["task", "variant"], sort=False):
         stayed = (own["token"] == own["started_as"]).groupby(own["row"]).mean()
         everywhere = stayed.index[stayed == 1]
         names = own.drop_duplicates("row").set_index("row")["started_as"]
         rows.append(
             {
                 "task": task,
-                "init": init,
+                "variant": variant,
                 "runs": own["run"].nunique(),
                 "rows": len(stayed),
                 "kept": stayed.mean(),

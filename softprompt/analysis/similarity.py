@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,6 +29,12 @@ def _closeness(alignment: str) -> Measure:
         return -frobenius_distance(*ALIGNMENTS[alignment](first, second))
 
     return measure
+
+
+def activity_overlap(first: Bool[Tensor, "F"], second: Bool[Tensor, "F"]) -> float:
+    """Cosine of two patterns of firing neurons, 1 where a neuron fires and 0 elsewhere: how far the two prompts
+    stimulate the model alike (Su et al. 2022)."""
+    return float(F.cosine_similarity(first.float(), second.float(), dim=0))
 
 
 # The larger, the more alike: Frobenius distances are negative here.

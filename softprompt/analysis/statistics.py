@@ -10,22 +10,47 @@ from scipy.stats import rankdata
 RESAMPLES = 5000
 
 
-def bootstrap_mean(
-    values: Float[np.ndarray, "R E"], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """95% percentile interval of the mean over R runs and E examples, which every run has met.
+Weights = tuple[Float[np.ndarray, "b R"], Float[np.ndarray, "b E"]]
 
-    Runs and examples are resampled independently of each other (the crossed bootstrap of Owen 2007), so the
-    interval covers another seed as well as another example. With one run it covers examples alone.
+
+def crossed_weights(rows: int, columns: int, resamples: int = RESAMPLES, seed: int = 0) -> Weights:
+    """How often each row and each column is drawn in each of b resamples, as shares of all that are drawn.
+
+    Rows and columns are resampled independently of each other (the crossed bootstrap of Owen 2007): where rows are runs
+    and columns examples, an interval covers another seed as well as another example. One row stands for itself.
     """
     generator = np.random.default_rng(seed)
-    runs, examples = values.shape
-    # The weight of a row or column is how often it was drawn; a mean is then two products.
-    by_run = generator.multinomial(runs, np.full(runs, 1 / runs), resamples) / runs
-    by_example = generator.multinomial(examples, np.full(examples, 1 / examples), resamples) / examples
-    means = np.einsum("br,re,be->b", by_run, values, by_example, optimize=True)
-    low, high = np.quantile(means, [0.025, 0.975])
+    by_row = generator.multinomial(rows, np.full(rows, 1 / rows), resamples) / rows
+    by_column = generator.multinomial(columns, np.full(columns, 1 / columns), resamples) / columns
+    return by_row, by_column
+
+
+def weighted_sums(values: Float[np.ndarray, "R E"], weights: Weights) -> Float[np.ndarray, "b"]:
+    """The sum of all values, each times its row's and its column's weight, for every resample."""
+    by_row, by_column = weights
+    sums: Float[np.ndarray, b] = np.einsum("br,re,be->b", by_row, values, by_column, optimize=True)
+    return sums
+
+
+def interval(resampled: Float[np.ndarray, "b"]) -> tuple[float, float]:
+    """95% percentile interval, resamples that came to nothing left out; NaN where all did."""
+    known = resampled[np.isfinite(resampled)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
     return float(low), float(high)
+
+
+def bootstrap_mean(values: Float[np.ndarray, "R E"]) -> tuple[float, float]:
+    """95% interval of the mean over R runs and E examples, which every run has met."""
+    return interval(weighted_sums(values, crossed_weights(*values.shape)))
+
+
+def bootstrap_ratio(
+    numerator: Float[np.ndarray, "R E"], denominator: Float[np.ndarray, "R E"]
+) -> tuple[float, float]:
+    """95% interval of the ratio of two means over the same R runs and E examples."""
+    weights = crossed_weights(*numerator.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return interval(weighted_sums(numerator, weights) / weighted_sums(denominator, weights))
 
 
 def mantel(first: Shaped[np.ndarray, "k k"], second: Shaped[np.ndarray, "k k"]) -> dict[str, float]:

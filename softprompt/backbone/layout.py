@@ -61,7 +61,10 @@ def lay_out(prompt_lengths: Sequence[int], batch: Batch) -> Layout:
     path = torch.where(in_answer < 0, text_starts[of, None] + places, answer_starts[:, None] + in_answer)
 
     def behind(
-        which: Int[Tensor, "N"], paths: Int[Tensor, "N P"], positions: Int[Tensor, "#N Q"], filled: Int[Tensor, "t"]
+        which: Int[Tensor, "N"],
+        paths: Int[Tensor, "N P"],
+        positions: Int[Tensor, "#N Q"],
+        filled: Int[Tensor, "t"],
     ) -> Group:
         key_positions = torch.cat([before, torch.arange(paths.shape[1])])
         missing = key_positions < -own[which, None]
@@ -85,7 +88,9 @@ def lay_out(prompt_lengths: Sequence[int], batch: Batch) -> Layout:
         groups.append(behind(of, path, torch.arange(path.shape[1])[None], filled))
     else:
         rows = text_starts[:, None] + _places(texts)
-        groups.append(behind(torch.arange(len(texts)), rows, torch.arange(rows.shape[1])[None], _filled(texts)))
+        groups.append(
+            behind(torch.arange(len(texts)), rows, torch.arange(rows.shape[1])[None], _filled(texts))
+        )
         if len(read := reads.nonzero()[:, 0]):
             positions = texts[of[read], None] + _places(reads[read])
             groups.append(behind(of[read], path[read], positions, _filled(reads[read])))

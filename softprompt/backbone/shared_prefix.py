@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -57,14 +57,50 @@ class Backbone:
         embedded: Tensor = table(torch.tensor(ids, dtype=torch.long, device=table.weight.device))
         return embedded.float().cpu()
 
-    def embedding_table(self) -> Float[Tensor, "V d"]:
-        """The input embeddings of the tokenizer's whole vocabulary (a table may have spare rows)."""
-        rows = self.model.get_input_embeddings().num_embeddings
-        return self.embed(list(range(min(len(self.tokenizer), rows))))
+    def embedding_chunks(self, rows: int = 16384) -> Iterator[Float[Tensor, "_ d"]]:
+        """The input embeddings of the tokenizer's vocabulary, in order, float32 on the CPU, so many rows at a time.
+
+        A multilingual table takes a gigabyte in float32. It may have spare rows, which are left out.
+        """
+        size = min(len(self.tokenizer), self.model.get_input_embeddings().num_embeddings)
+        for start in range(0, size, rows):
+            yield self.embed(list(range(start, min(start + rows, size))))
 
     def embedding_scale(self) -> float:
         """Standard deviation of the embedding table's entries."""
-        return self.embedding_table().std().item()
+        count, total, squares = 0, 0.0, 0.0
+        for chunk in self.embedding_chunks():
+            count += chunk.numel()
+            total += chunk.sum(dtype=torch.float64).item()
+            squares += chunk.double().square().sum().item()
+        return float(((squares - total**2 / count) / (count - 1)) ** 0.5)
+
+    @torch.no_grad()
+    def feed_forward_activity(self, prompt: Float[Tensor, "n d"]) -> Bool[Tensor, "F"] | None:
+        """Which feed-forward neurons of all layers fire (are above 0) at one end-of-sequence token behind a prompt.
+
+        A neutral token, so that what fires is the prompt's doing (after Su et al. 2022). None where the
+        activation functions of the model are not found.
+        """
+        names = ("act_fn", "act", "gelu_impl", "activation_fn")
+        modules = [m for name, m in self.model.named_modules() if name.rpartition(".")[2] in names]
+        if not modules:
+            return None
+        seen: list[Tensor] = []
+        handles = [
+            module.register_forward_hook(
+                lambda _, __, output: seen.append(output.reshape(-1, output.shape[-1])[-1] > 0)
+            )
+            for module in modules
+        ]
+        try:
+            probe = self.embed([self.tokenizer.eos_token_id])
+            rows = torch.cat([prompt, probe]).to(self.model.device, self.dtype)
+            self.model.base_model(inputs_embeds=rows[None], use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.cat(seen).cpu()
 
     def as_read(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Rows of embedding space as the first block meets them, float32 on the CPU: here as they are."""
@@ -80,7 +116,7 @@ class Backbone:
         lengths = rows[batch.prompt_of[batch.text_of]]
         logits: list[Tensor] = []
         places: list[Tensor] = []
-        tokens_of_answer = torch.arange(len(batch.answer_ids)).split(batch.answer_lengths.tolist())
+        tokens_of_answer = torch.split(torch.arange(len(batch.answer_ids)), batch.answer_lengths.tolist())
         for length in sorted(set(lengths.tolist())):
             members = (lengths == length).nonzero()[:, 0].tolist()
             logits.append(self._one_length(prompts, batch, members))
@@ -95,7 +131,7 @@ class Backbone:
     ) -> Float[Tensor, "A V"]:
         """`answer_logits` of the answers `members`, whose prompts all have the same number of rows."""
         device = self.model.device
-        texts, reads = batch.text_ids.split(batch.text_lengths.tolist()), batch.read_ids
+        texts, reads = torch.split(batch.text_ids, batch.text_lengths.tolist()), batch.read_ids
         sequences = [torch.cat([texts[int(batch.text_of[m])], reads[m]]) for m in members]
         padded = pad_sequence(sequences, batch_first=True).to(device)
         lengths = torch.tensor([len(sequence) for sequence in sequences])

@@ -53,4 +53,4 @@ class Batch:
     @property
     def read_ids(self) -> list[Int[Tensor, "_"]]:
         """Of each answer the tokens that the model reads: all but the last, which is predicted, never read."""
-        return [answer[:-1] for answer in self.answer_ids.split(self.answer_lengths.tolist())]
+        return [answer[:-1] for answer in torch.split(self.answer_ids, self.answer_lengths.tolist())]

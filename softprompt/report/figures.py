@@ -7,13 +7,19 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from softprompt.report.drawing import STYLE, Drawing
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKS = {"text": "o", "random": "^", "vocab": "s", "file": "D"}
+MARKS = ("o", "^", "s", "D", "v", "P", "X", "*", "<", ">")
 KEPT, NAMED = "#2a7d4f", "#b3541e"
+
+
+def mark_of(variants: Sequence[str]) -> dict[str, str]:
+    """A mark for each start, in order of appearance."""
+    return {variant: MARKS[i % len(MARKS)] for i, variant in enumerate(dict.fromkeys(variants))}
 
 
 def colour_of(tasks: Sequence[str]) -> dict[str, str]:
@@ -28,21 +34,21 @@ def learning_curves(curves: pd.DataFrame) -> Drawing:
     figure = Figure(figsize=(2.4 * len(tasks) + 0.6, 2.5), layout="constrained")
     drawing = Drawing(figure)
     axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-    colours = dict(zip(dict.fromkeys(curves["init"]), COLOURS, strict=False))
+    colours = dict(zip(dict.fromkeys(curves["variant"]), COLOURS, strict=False))
     for axis, task in zip(axes, tasks, strict=True):
         own = curves[curves["task"] == task]
-        for (init, run), points in own.groupby(["init", "run"], sort=False):
+        for (variant, run), points in own.groupby(["variant", "run"], sort=False):
             (line,) = axis.plot(
-                points["step"], points["exact_match"], color=colours[init], alpha=0.35, lw=0.9
+                points["step"], points["exact_match"], color=colours[variant], alpha=0.35, lw=0.9
             )
             last = points.iloc[-1]
             drawing.tip(
                 line, f"{run}: {points['exact_match'].max():.1%} at best, {last['step']:.0f} steps in all"
             )
-        for init, points in own.groupby("init", sort=False):
+        for variant, points in own.groupby("variant", sort=False):
             # A run that has stopped stands where it stopped.
             wide = points.pivot(index="step", columns="run", values="exact_match").ffill()
-            axis.plot(wide.index, wide.mean(axis=1), color=colours[init], lw=2, label=f"from {init}")
+            axis.plot(wide.index, wide.mean(axis=1), color=colours[variant], lw=2, label=f"from {variant}")
         for name, style in (("no_prompt", ":"), ("instruction", "--")):
             axis.axhline(own[name].iloc[0], color="#555555", ls=style, lw=1, label=name.replace("_", " "))
         axis.set(title=task, xlabel="step", ylim=(-0.02, 1.04))
@@ -57,24 +63,25 @@ def projection(points: pd.DataFrame, perplexity: float) -> Drawing:
     figure = Figure(figsize=(7.4, 3.6), layout="constrained")
     drawing = Drawing(figure)
     colours = colour_of(list(points["task"]))
+    marks = mark_of(list(points["variant"]))
     titles = {"tsne": f"t-SNE (perplexity {perplexity:.3g}, n={len(points)})", "pca": "PCA"}
     for axis, kind in zip(figure.subplots(1, 2), titles, strict=True):
         x, y = f"{kind}_x", f"{kind}_y"
-        for (_, task), own in points.groupby(["init", "task"], sort=False):
+        for (_, task), own in points.groupby(["variant", "task"], sort=False):
             ordered = own.sort_values("seed")
             closed = pd.concat([ordered, ordered.iloc[:1]])
             axis.plot(closed[x], closed[y], color=colours[str(task)], lw=0.7, alpha=0.6, zorder=1)
         for row in points.to_dict("records"):
             dot = axis.scatter(
-                row[x], row[y], color=colours[row["task"]], marker=MARKS[row["init"]], s=32, zorder=2
+                row[x], row[y], color=colours[row["task"]], marker=marks[row["variant"]], s=32, zorder=2
             )
-            drawing.tip(dot, f"{row['task']}, from {row['init']}, seed {row['seed']}")
+            drawing.tip(dot, f"{row['task']}, from {row['variant']}, seed {row['seed']}")
         axis.set(title=titles[kind], xticks=[], yticks=[])
         axis.margins(0.12)
     for task, colour in colours.items():
         axis.scatter([], [], color=colour, label=task)
-    for init in dict.fromkeys(points["init"]):
-        axis.scatter([], [], color="#777777", marker=MARKS[init], label=f"from {init}")
+    for variant in marks:
+        axis.scatter([], [], color="#777777", marker=marks[variant], label=f"from {variant}")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return drawing
 
@@ -87,18 +94,20 @@ def norms(table: pd.DataFrame) -> Drawing:
     drawing = Drawing(figure)
     tasks = list(dict.fromkeys(table["task"]))
     colours = colour_of(tasks)
+    marks = mark_of(list(table["variant"]))
+    places = np.linspace(-0.12, 0.12, len(marks)) if len(marks) > 1 else [0.0]
+    shifts = dict(zip(marks, places, strict=True))
     grid = figure.subplots(len(spaces), 2, squeeze=False)
     for row_of_axes, space in zip(grid, spaces, strict=True):
         for axis, (column, name) in zip(
             row_of_axes, {"row_norm": "mean norm of a row", "variance": "variance"}.items(), strict=True
         ):
             for row in table[table["space"] == space].to_dict("records"):
-                shift = {"text": -0.12, "random": 0.12}.get(row["init"], 0.0)
                 dot = axis.scatter(
-                    tasks.index(row["task"]) + shift,
+                    tasks.index(row["task"]) + shifts[row["variant"]],
                     row[column],
                     color=colours[row["task"]],
-                    marker=MARKS[row["init"]],
+                    marker=marks[row["variant"]],
                     s=24,
                 )
                 drawing.tip(dot, f"{row['run']}: {row[column]:.4g}")
@@ -177,6 +186,37 @@ def similarity_against_transfer(pairs: pd.DataFrame, correlation: dict[str, floa
 
 
 @rc_context(STYLE)
+def attribution(table: pd.DataFrame, title: str) -> Drawing:
+    """A line per prompt row, a panel per edit: what changing the row costs, each run a dot and their mean a bar."""
+    edits = list(dict.fromkeys(table["edit"]))
+    rows = sorted(table["row"].unique())
+    figure = Figure(figsize=(1.7 * len(edits) + 1.4, 0.19 * len(rows) + 1.0), layout="constrained")
+    drawing = Drawing(figure)
+    for axis, edit in zip(
+        figure.subplots(1, len(edits), sharex=True, sharey=True, squeeze=False)[0], edits, strict=True
+    ):
+        own = table[table["edit"] == edit]
+        for row, of_row in own.groupby("row"):
+            mean, kept = of_row["loss_change"].mean(), of_row["kept"].mean()
+            (bar,) = axis.barh(row, mean, color=KEPT if kept > 0.5 else "#b9c3cc", height=0.7, alpha=0.75)
+            axis.plot(of_row["loss_change"], [row] * len(of_row), ".", color="#222222", ms=3, alpha=0.6)
+            change = of_row["exact_match_change"].mean()
+            drawing.tip(
+                bar,
+                f"row {row}, {edit}: {mean:+.3f} nats, {change:+.1f} points of exact match; kept its token in "
+                f"{of_row['kept'].sum()} of {len(of_row)} runs",
+            )
+        axis.axvline(0, color="#999999", lw=0.8)
+        axis.set(title=edit, xlabel="nats per answer")
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+    names = table.drop_duplicates("row").set_index("row")["started_as"]
+    labels = [f"{row}  {_plain(names[row])}" if isinstance(names[row], str) else str(row) for row in rows]
+    figure.axes[0].set(yticks=rows, yticklabels=labels, ylim=(len(rows) - 0.4, -0.6))
+    figure.suptitle(f"{title}: what changing a row costs", x=0.01, ha="left", weight="bold", size=10)
+    return drawing
+
+
+@rc_context(STYLE)
 def neighbours(table: pd.DataFrame, title: str) -> Drawing:
     """A line per prompt row, a column per run: nearest tokens; kept ones and the lexicon's in colour."""
     runs = list(dict.fromkeys(table["run"]))
@@ -207,7 +247,7 @@ def neighbours(table: pd.DataFrame, title: str) -> Drawing:
         )
         if row["rank"] == 1:
             axis.text(0, y, str(row["row"]), color="#777777")
-            if started and row["started_as"] == row["started_as"]:
+            if isinstance(row["started_as"], str):
                 axis.text(0.35, y, _plain(str(row["started_as"])), color="#777777")
     return drawing
 

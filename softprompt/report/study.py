@@ -1,10 +1,11 @@
 """What an analysis starts from: the finished runs of one model, and what their prompts answer on every task."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,9 @@ from softprompt.errors import UserError
 from softprompt.evaluation import AnswerScores, score_all
 from softprompt.files import sha256, write_atomically
 from softprompt.prompt import SoftPrompt
-from softprompt.run import FinishedRun, find_runs
+from softprompt.run import CIRCUMSTANCES, FinishedRun, find_runs
 from softprompt.settings import DataSettings, Settings, TaskSettings
 from softprompt.tasks import render
-
 
 PROMPTS_AT_ONCE = 16  # between two steps of a progress bar
 
@@ -60,7 +60,14 @@ class Study:
         self.console = console
         self.runs: list[FinishedRun] = find_runs(folder)
         order = {init: place for place, init in enumerate(("text", "vocab", "random", "file"))}
-        self.runs.sort(key=lambda run: (order[run.settings.prompt.init], run.settings.seed))
+        names = dict(
+            zip(
+                [run.path for run in self.runs],
+                variant_names([run.settings for run in self.runs]),
+                strict=True,
+            )
+        )
+        self.runs.sort(key=lambda run: (order[run.settings.prompt.init], names[run.path], run.settings.seed))
         models = {run.settings.model.id for run in self.runs}
         if len(models) > 1:
             raise UserError(
@@ -72,7 +79,7 @@ class Study:
             {
                 "run": [run.path.name for run in self.runs],
                 "task": [run.settings.task.name for run in self.runs],
-                "init": [run.settings.prompt.init for run in self.runs],
+                "variant": [names[run.path] for run in self.runs],
                 "seed": [run.settings.seed for run in self.runs],
             }
         )
@@ -111,11 +118,21 @@ class Study:
         """The matrix that every run started from."""
         return [SoftPrompt.load(run.path / "initial.safetensors").matrix for run in self.runs]
 
-    @lru_cache  # noqa: B019 (a study lives as long as the process)
-    def vocabulary(self, space: str) -> Float[Tensor, "V d"]:
-        """The embedding table, raw or as read."""
-        table = self.backbone.embedding_table()
-        return table if space == "raw" else self.backbone.as_read(table)
+    def in_space(self, rows: Float[Tensor, "n d"], space: str) -> Float[Tensor, "n d"]:
+        """Rows as they are stored (`raw`), or as the model reads them less the vocabulary's mean (`as read`)."""
+        return rows if space == "raw" else self.backbone.as_read(rows) - self._mean_as_read
+
+    def vocabulary(self, space: str) -> Iterator[Float[Tensor, "_ d"]]:
+        """The embedding table in a space, in pieces."""
+        for chunk in self.backbone.embedding_chunks():
+            yield self.in_space(chunk, space)
+
+    @cached_property
+    def _mean_as_read(self) -> Float[Tensor, "d"]:
+        total, count = torch.zeros(self.backbone.width), 0
+        for chunk in self.backbone.embedding_chunks():
+            total, count = total + self.backbone.as_read(chunk).sum(0), count + len(chunk)
+        return total / count
 
     def text_of(self, token: int) -> str:
         """A token as a reader would write it."""
@@ -133,10 +150,20 @@ class Study:
         """
         wanted = self.targets[target]
         count = len(wanted.examples)
-        chosen = [wanted.examples[i] for i in np.linspace(0, count - 1, min(examples or count, count)).astype(int)]
-        asked = [asdict(wanted.task), wanted.fingerprint, self._model_hash, str(self.backbone.dtype), len(chosen)]
+        chosen = [
+            wanted.examples[i] for i in np.linspace(0, count - 1, min(examples or count, count)).astype(int)
+        ]
+        asked = [
+            asdict(wanted.task),
+            wanted.fingerprint,
+            self._model_hash,
+            str(self.backbone.dtype),
+            len(chosen),
+        ]
         common = json.dumps(asked, sort_keys=True).encode()
-        paths = [self.folder / "analysis" / "cache" / f"{_content(common, group)}.safetensors" for group in groups]
+        paths = [
+            self.folder / "analysis" / "cache" / f"{_content(common, group)}.safetensors" for group in groups
+        ]
         missing = [index for index, path in enumerate(paths) if not path.exists()]
         # Several small groups go side by side; a large one goes alone.
         side_by_side = max(1, PROMPTS_AT_ONCE // max(map(len, groups), default=1))
@@ -148,16 +175,57 @@ class Study:
             disable=not (missing and self.console.is_terminal),
         ):
             together = missing[start : start + side_by_side]
-            scores = score_all(self.backbone, [prompt for index in together for prompt in groups[index]], chosen)
+            scores = score_all(
+                self.backbone, [prompt for index in together for prompt in groups[index]], chosen
+            )
             found = iter(_answers(score, chosen) for score in scores)
             for index in together:
                 rows = [next(found) for _ in groups[index]]
-                write_atomically(paths[index], save({name: np.stack([row[name] for row in rows]) for name in rows[0]}))
+                write_atomically(
+                    paths[index], save({name: np.stack([row[name] for row in rows]) for name in rows[0]})
+                )
         return [Answers(**load(path.read_bytes())) for path in paths]
 
     @cached_property
     def _model_hash(self) -> dict[str, str]:
         return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}
+
+
+def variant_names(runs: Sequence[Settings]) -> list[str]:
+    """What sets a sweep's runs apart besides task and seed: their start, and all else that was asked differently.
+
+    `text`, or in a sweep over optimisers `text, sgd`, or over learning rates `text, optim.lr=0.01`.
+    """
+    asked = []
+    for run in runs:
+        groups = {"prompt": run.prompt, "optim": run.optim, "trainer": run.trainer, "data": run.data}
+        asked.append(
+            {
+                f"{group}.{key}": value
+                for group, settings in groups.items()
+                for key, value in asdict(settings).items()
+                if key not in CIRCUMSTANCES.get(group, ()) and (group, key) != ("prompt", "init")
+            }
+        )
+
+    def differs(key: str, mine: dict[str, Any]) -> bool:
+        # An optimiser's own keys tell its runs apart from each other, not from another optimiser's.
+        of_a_kind = [
+            other for other in asked if other["optim.name"] == mine["optim.name"] or key == "optim.name"
+        ]
+        return any(other.get(key) != mine[key] for other in of_a_kind)
+
+    return [
+        ", ".join(
+            [run.prompt.init]
+            + [
+                str(mine[key]) if key == "optim.name" else f"{key}={mine[key]}"
+                for key in mine
+                if differs(key, mine)
+            ]
+        )
+        for run, mine in zip(runs, asked, strict=True)
+    ]
 
 
 def _content(common: bytes, group: Sequence[Float[Tensor, "_ d"]]) -> str:

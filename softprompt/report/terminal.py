@@ -15,5 +15,5 @@ def score_screen(scores: pd.DataFrame) -> Table:
     for row in scores.to_dict("records"):
         shares = [f"{100 * row[name]:.1f}" for name in ("majority", "no_prompt", "instruction", "tuned")]
         interval = f"{100 * row['low']:.0f}–{100 * row['high']:.0f}"
-        table.add_row(row["task"], row["init"], *shares, interval, str(row["n"]))
+        table.add_row(row["task"], row["variant"], *shares, interval, str(row["n"]))
     return table

@@ -11,21 +11,29 @@ from softprompt.files import write_atomically
 from softprompt.progress import say
 from softprompt.report.page import render_page
 from softprompt.report.sections import Section
+from softprompt.report.sections.attribution import attribution, discretised
+from softprompt.report.sections.calibration import calibration
+from softprompt.report.sections.difficulty import difficulty
 from softprompt.report.sections.geometry import norms, projection
-from softprompt.report.sections.neighbours import calibration, neighbours
+from softprompt.report.sections.neighbours import neighbours
 from softprompt.report.sections.scores import scores
-from softprompt.report.sections.transfer import similarity, transfer
+from softprompt.report.sections.similarity import similarity
+from softprompt.report.sections.transfer import transfer
 from softprompt.report.study import Study
 from softprompt.report.terminal import score_screen
 from softprompt.settings import AnalysisSettings
+from softprompt.tracking import track_report
 
 # In the order of the page. A part may find that it has nothing to say.
 PARTS: dict[str, Callable[[Study, AnalysisSettings], Section | None]] = {
     "scores": lambda study, settings: scores(study),
     "neighbours": neighbours,
     "calibration": calibration,
-    "tsne": lambda study, settings: projection(study),
+    "attribution": attribution,
+    "discretised": lambda study, settings: discretised(study),
+    "tsne": projection,
     "norms": norms,
+    "difficulty": difficulty,
     "transfer": lambda study, settings: transfer(study),
     "similarity": similarity,
 }
@@ -58,13 +66,19 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
     write_atomically(folder / "analysis.json", json.dumps({**about, "tables": made}, indent=2) + "\n")
     page = render_page(f"What the prompts of “{study.folder.name}” learned", lead(study), sections, about)
     write_atomically(folder / "report.html", page)
+    if study.settings.logger.name == "wandb":
+        tables = {name: table for section in sections for name, table in section.tables.items()}
+        figures = {
+            name: folder / "figures" / f"{name}.png" for section in sections for name in section.drawings
+        }
+        track_report(study.settings.logger, study.settings.sweep, folder, tables, figures)
     say(console, f"report: {folder / 'report.html'}")
 
 
 def lead(study: Study) -> str:
     """What was done, in a sentence."""
     tasks = list(dict.fromkeys(study.labels["task"]))
-    starts = list(dict.fromkeys(study.labels["init"]))
+    starts = list(dict.fromkeys(study.labels["variant"]))
     return (
         f"{len(study.runs)} soft prompts in front of {study.settings.model.id}, which is frozen: "
         f"{', '.join(tasks)}; from {' and '.join(starts)}."

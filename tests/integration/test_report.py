@@ -10,17 +10,27 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from rich.console import Console
 
 from softprompt.errors import UserError
 from softprompt.pack import train_pack
 from softprompt.report.write import PARTS, write_report
-from softprompt.settings import AnalysisSettings, parse_settings
-from tests.conftest import WORDS, make_model, make_tokenizer
+from softprompt.settings import AnalysisSettings, Published
+from tests.conftest import WORDS, compose_settings, make_model, make_tokenizer
 
 HOSTILE = "<script>document.title='owned'</script>"
 BROWSER = shutil.which("chromium")
-ANALYSIS = AnalysisSettings(sweep="-", parts=list(PARTS), neighbours=2, alignment="resample", lexicon=["dog"])
+ANALYSIS = AnalysisSettings(
+    sweep="-",
+    parts=list(PARTS),
+    neighbours=2,
+    alignment="resample",
+    lexicon=["dog"],
+    attribution_examples=3,
+    wordings={"cb": ["a dog", "a cat"]},
+    published=[Published("cb", "elsewhere", 43, 61)],
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +41,16 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     make_model("bloom").save_pretrained(model)
     make_tokenizer([*WORDS, HOSTILE, "&amp;", "\\$x_1$", "[bold]"]).save_pretrained(model)
     (model / "truth.json").write_text(json.dumps({"cb": {"instructions": ["x"], "words": ["entail,", "or"]}}))
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from tests.conftest import ROOT
-
     for task in ("cb", "rte", "copa"):
         pack = []
         for init in ("text", "random"):
             for seed in (0, 1):
-                with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-                    config = compose(
-                        "train",
-                        overrides=[
-                            f"task={task}", f"prompt={init}", f"seed={seed}", "data=superglue_jsonl",
-                            f"data.root={data_folder}", f"model.id={model}", "model.package=null", "trainer=cpu",
-                            "trainer.max_epochs=2", "optim.lr=0.05", "sweep=small", f"output_root={root}",
-                        ],
-                    )  # fmt: skip
-                pack.append(parse_settings(OmegaConf.to_container(config, resolve=True)))
+                settings = compose_settings(
+                    f"task={task}", f"prompt={init}", f"seed={seed}", "data=superglue_jsonl",
+                    f"data.root={data_folder}", f"model.id={model}", "model.package=null", "trainer=cpu",
+                    "trainer.max_epochs=2", "optim.lr=0.05", "sweep=small", f"output_root={root}",
+                )  # fmt: skip
+                pack.append(settings)
         train_pack(pack, Console(quiet=True))
     write_report(replace(ANALYSIS, sweep=str(root / "small")), Console(quiet=True))
     return root / "small"
@@ -60,11 +61,13 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
     tables = {path.stem for path in (made / "tables").glob("*.csv")}
     assert tables >= {
         "scores", "scores_by_task", "starts", "neighbours", "kept", "calibration", "tsne", "norms", "distances",
-        "equidistance", "transfer", "similarity", "correlation",
+        "equidistance", "transfer", "similarity", "correlation", "attribution", "kept_against_others", "discretised",
+        "words", "difficulty", "difficulty_correlation", "wordings",
     }  # fmt: skip
     for name in (
         "learning_curves",
         "neighbours_cb",
+        "attribution_cb",
         "tsne",
         "norms",
         "transfer",
@@ -82,13 +85,13 @@ def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
     results = [json.loads(path.read_text()) for path in sweep.glob("*/*/result.json")]
     own = transfer[(transfer["source"] == transfer["target"]) & (transfer["score"] == "exact match")]
     for row in own.to_dict("records"):
-        runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["init"]]
+        runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
         tuned = sum(run["tuned"]["exact_match"] for run in runs) / len(runs)
         bare = runs[0]["baselines"]["no_prompt"]["exact_match"]
         assert row["gain"] == pytest.approx(100 * (tuned - bare), abs=1e-3)
     ranked = transfer[(transfer["source"] == transfer["target"]) & (transfer["score"] == "rank accuracy")]
     for row in ranked.to_dict("records"):
-        runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["init"]]
+        runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
         tuned = sum(run["tuned"]["rank_accuracy"] for run in runs) / len(runs)
         assert row["exact_match"] == pytest.approx(tuned, abs=1e-4)
 
@@ -96,7 +99,10 @@ def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
 def test_an_untrained_text_prompt_is_near_to_its_own_tokens(sweep: Path) -> None:
     neighbours = pd.read_csv(sweep / "analysis/tables/neighbours.csv", keep_default_na=False)
     first = neighbours[
-        (neighbours["rank"] == 1) & (neighbours["init"] == "text") & (neighbours["space"] == "raw")
+        (neighbours["rank"] == 1)
+        & (neighbours["variant"] == "text")
+        & (neighbours["space"] == "raw")
+        & (neighbours["prompt"] == "tuned")
     ]
     assert first["kept"].mean() > 0.9  # two epochs move a row by less than the way to the next token
     assert (first["moved"].astype(float) > 0).all()
@@ -141,6 +147,56 @@ def test_prompts_of_two_models_are_not_compared(sweep: Path, tmp_path: Path) -> 
     config.write_text(re.sub(r"id: .*model", "id: another", config.read_text()))
     with pytest.raises(UserError, match="its runs are of 2 models"):
         write_report(replace(ANALYSIS, sweep=str(copy)), Console(quiet=True))
+
+
+def test_a_sweep_that_was_watched_has_its_report_watched(sweep: Path, tmp_path: Path) -> None:
+    run = next(sweep.glob("cb/text-seed0-*"))
+    copy = tmp_path / "one" / "cb" / run.name
+    shutil.copytree(run, copy)
+    config = copy / "config.yaml"
+    config.write_text(
+        re.sub(r"name: csv\n  project: .*", "name: wandb\n  project: softprompt", config.read_text())
+    )
+    write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=["scores"]), Console(quiet=True))
+    (recorded,) = (tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb")
+    assert (
+        b"figures/learning_curves" in recorded.read_bytes()
+        and b"tables/scores_by_task" in recorded.read_bytes()
+    )
+
+
+def test_an_ablation_s_runs_are_told_apart(sweep: Path, tmp_path: Path) -> None:
+    """The same task and start with another optimiser is another variant, in every table."""
+    for run in sorted(sweep.glob("cb/text-*")):
+        for optimiser in ("adam", "sgd"):
+            copy = tmp_path / "two" / "cb" / f"{optimiser}-{run.name}"
+            shutil.copytree(run, copy)
+            result = copy / "result.json"
+            result.write_text(json.dumps({**json.loads(result.read_text()), "run": copy.name}))
+            if optimiser == "sgd":
+                config = yaml.safe_load((copy / "config.yaml").read_text())
+                config["optim"] = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0}
+                (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    write_report(
+        replace(ANALYSIS, sweep=str(tmp_path / "two"), parts=["scores", "transfer"]), Console(quiet=True)
+    )
+    tables = tmp_path / "two/analysis/tables"
+    for name in ("scores_by_task", "starts", "transfer"):
+        assert set(pd.read_csv(tables / f"{name}.csv")["variant"]) == {"text, adam", "text, sgd"}, name
+    assert (tmp_path / "two/analysis/figures/transfer_text_sgd.pdf").exists()
+
+
+def test_attribution_is_the_runs_own_loss(sweep: Path) -> None:
+    """With all its examples, a row set back to what it is costs nothing, and the rest is finite."""
+    table = pd.read_csv(sweep / "analysis/tables/attribution.csv")
+    assert set(table["edit"]) == {"dropped", "as it started", "nearest token", "mean embedding"}
+    assert table["loss_change"].notna().all() and (table["examples"] == 3).all()
+    per_run = table.groupby("run")["row"].nunique()
+    rows = {
+        json.loads(p.read_text())["run"]: json.loads(p.read_text())["rows"]
+        for p in sweep.glob("*/*/result.json")
+    }
+    assert per_run.to_dict() == rows
 
 
 def test_the_page_escapes_what_it_shows(sweep: Path) -> None:

@@ -10,6 +10,7 @@ from softprompt.analysis.geometry import (
     distance_table,
     equidistance_table,
     frobenius_distance,
+    nearest_run,
     norm_table,
 )
 
@@ -74,3 +75,10 @@ def test_prompts_on_a_line_are_not_equidistant():
     distances = np.array([1, 2, 3, 1, 2, 1])
     assert row["variation"] == pytest.approx(distances.std() / distances.mean())
     assert row["low"] <= row["variation"] <= row["high"]
+
+
+def test_the_nearest_run_of_each():
+    distances = distance_table(
+        ["a", "b", "c"], ["x"] * 3, [torch.tensor([[v]]) for v in (0.0, 1.0, 3.0)], "pad"
+    )
+    assert nearest_run(distances) == {"a": "b", "b": "a", "c": "b"}

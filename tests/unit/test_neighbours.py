@@ -1,5 +1,7 @@
 import pandas as pd
+import pytest
 import torch
+from torch.nn import functional as F
 
 from softprompt.analysis.neighbours import kept_table, nearest_tokens, neighbour_table
 
@@ -7,13 +9,29 @@ TABLE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [-1.0, 0.0]])
 
 
 def test_nearest_is_by_angle_not_by_length():
-    ids, cosines = nearest_tokens(torch.tensor([[10.0, 0.0], [0.1, 0.1]]), TABLE, 2)
+    ids, cosines = nearest_tokens(torch.tensor([[10.0, 0.0], [0.1, 0.1]]), [TABLE], 2)
     assert ids.tolist() == [[0, 2], [2, 0]] or ids.tolist() == [[0, 2], [2, 1]]
     torch.testing.assert_close(cosines, torch.tensor([[1.0, 0.5**0.5], [1.0, 0.5**0.5]]))
 
 
+@pytest.mark.parametrize("size", [1, 3, 7, 50])
+def test_pieces_of_the_vocabulary_change_nothing(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    table, rows = torch.randn(50, 8, generator=generator), torch.randn(6, 8, generator=generator)
+    expected = (F.normalize(rows, dim=1) @ F.normalize(table, dim=1).T).topk(5, dim=1)
+    ids, cosines = nearest_tokens(rows, table.split(size), 5)
+    assert torch.equal(ids, expected.indices)
+    torch.testing.assert_close(cosines, expected.values)
+
+
+def test_no_more_neighbours_than_there_are_tokens():
+    assert nearest_tokens(TABLE[:1], [TABLE], 9)[0].shape == (1, 4)
+
+
 def test_a_table_row_per_neighbour():
-    table = neighbour_table(torch.tensor([[10.0, 0.1]]), [3], TABLE, lambda token: f"t{token}", 2)
+    table = neighbour_table(
+        torch.tensor([[0, 2]]), torch.tensor([[1.0, 0.7]]), [3], lambda token: f"t{token}"
+    )
     assert table.token.tolist() == ["t0", "t2"]
     assert table.started_as.tolist() == ["t3", "t3"] and table["rank"].tolist() == [1, 2]
 
@@ -23,7 +41,7 @@ def test_kept_rows_are_counted_over_runs():
         [
             {
                 "task": "cb",
-                "init": "text",
+                "variant": "text",
                 "run": run,
                 "row": row,
                 "rank": rank,
@@ -40,7 +58,7 @@ def test_kept_rows_are_counted_over_runs():
 
 
 def test_rows_that_started_from_no_token_keep_none():
-    table = neighbour_table(torch.tensor([[1.0, 0.0]]), [], TABLE, str, 1).assign(
-        task="cb", init="random", run="a"
+    table = neighbour_table(torch.tensor([[0]]), torch.tensor([[1.0]]), [], str).assign(
+        task="cb", variant="random", run="a"
     )
     assert kept_table(table).empty

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softprompt.analysis.scores import score_table, steps_to_reach, task_table, wilson_interval
+from softprompt.analysis.scores import score_table, start_table, steps_to_reach, task_table, wilson_interval
 
 
 def result(task, seed, exact_match):
@@ -29,15 +29,17 @@ def test_wilson_by_hand():
 
 
 def test_a_row_per_run_in_order():
-    table = score_table([result("rte", 1, 0.6), result("cb", 1, 0.5), result("cb", 0, 0.7)])
+    table = score_table(
+        [result("rte", 1, 0.6), result("cb", 0, 0.7), result("cb", 1, 0.5)], ["text", "random", "text"]
+    )
     assert list(zip(table.task, table.seed, strict=True)) == [("cb", 0), ("cb", 1), ("rte", 1)]
-    assert table.tuned.tolist() == [0.7, 0.5, 0.6]
+    assert table.tuned.tolist() == [0.7, 0.5, 0.6] and table.variant.tolist() == ["random", "text", "text"]
     assert table.no_prompt.tolist() == [0.1] * 3
     assert all(table.low < table.tuned) and all(table.tuned < table.high)
 
 
 def test_a_row_per_task_and_start():
-    runs = score_table([result("cb", 0, 0.75), result("cb", 1, 0.25)])
+    runs = score_table([result("cb", 0, 0.75), result("cb", 1, 0.25)], ["text"] * 2)
     right = {"cb0": np.array([1, 1, 1, 0], dtype=bool), "cb1": np.array([0, 0, 0, 1], dtype=bool)}
     (row,) = task_table(runs, right).to_dict("records")
     assert (row["tuned"], row["lowest"], row["highest"], row["runs"]) == (0.5, 0.25, 0.75, 2)
@@ -48,3 +50,23 @@ def test_steps_to_reach_a_level():
     curve = pd.DataFrame({"step": [0, 10, 20], "exact_match": [0.1, 0.6, 0.5]})
     assert steps_to_reach(curve, 0.5) == 10
     assert steps_to_reach(curve, 0.7) == np.inf
+
+
+def test_starts_are_held_to_one_level():
+    """95% of the best score that any run of the task has, whatever it started from."""
+    curve = {"step": [0, 10, 20], "task": "cb"}
+    curves = pd.concat(
+        [
+            pd.DataFrame({**curve, "variant": "text", "run": "a", "exact_match": [0.9, 1.0, 1.0]}),
+            pd.DataFrame({**curve, "variant": "text", "run": "b", "exact_match": [0.9, 0.9, 0.96]}),
+            pd.DataFrame({**curve, "variant": "random", "run": "c", "exact_match": [0.0, 0.5, 0.9]}),
+        ]
+    )
+    text, random = start_table(curves).to_dict("records")
+    assert (text["level"], text["median_steps_to_level"], text["reached_by"], text["before"]) == (
+        0.95,
+        15,
+        2,
+        0.9,
+    )
+    assert (random["level"], random["median_steps_to_level"], random["reached_by"]) == (0.95, np.inf, 0)

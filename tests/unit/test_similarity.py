@@ -5,6 +5,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from softprompt.analysis.similarity import (
     MEASURES,
+    activity_overlap,
     as_matrix,
     cosine_of_means,
     mean_cosine,
@@ -36,3 +37,10 @@ def test_within_a_task_runs_are_compared_with_other_runs_alone():
     square = as_matrix(table, "similarity")
     assert square.loc["a", "a"] == 2.0 and square.loc["a", "b"] == 5.0 == square.loc["b", "a"]
     assert pd.isna(square.loc["b", "b"])
+
+
+def test_overlap_of_firing_neurons_by_hand():
+    first, second = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, True])
+    assert activity_overlap(first, second) == pytest.approx(1 / (2 * 3) ** 0.5)
+    assert activity_overlap(first, first) == pytest.approx(1.0)
+    assert activity_overlap(first, ~first) == 0.0

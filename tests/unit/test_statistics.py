@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from softprompt.analysis.statistics import bootstrap_mean, mantel
+from softprompt.analysis.statistics import bootstrap_mean, bootstrap_ratio, mantel
 
 
 def test_with_one_value_there_is_nothing_to_resample():
@@ -52,3 +52,13 @@ def test_mantel_leaves_the_diagonal_out():
 def test_mantel_of_a_constant_is_not_a_number():
     result = mantel(np.ones((3, 3)), np.arange(9.0).reshape(3, 3))
     assert np.isnan(result["spearman"]) and np.isnan(result["p"])
+
+
+def test_a_ratio_s_interval_holds_it_and_shrinks_with_examples():
+    generator = np.random.default_rng(0)
+    half = (generator.random((2, 400)) < 0.5).astype(float)
+    low, high = bootstrap_ratio(half, np.ones_like(half))
+    assert low < half.mean() < high
+    few_low, few_high = bootstrap_ratio(half[:, :20], np.ones((2, 20)))
+    assert few_high - few_low > 2 * (high - low)
+    assert np.isnan(bootstrap_ratio(half, np.zeros_like(half))).all()

@@ -1,5 +1,6 @@
 """The parts of a report: each takes the study and gives tables, figures, and what they say in words."""
 
+import re
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -11,11 +12,29 @@ from softprompt.report.drawing import Drawing
 class Section:
     """One part of the report.
 
-    `how` says in a sentence or two how its numbers came about; `findings` say in words what they show.
+    `how` says in a sentence or two how its numbers came about; `findings` say in words what they show, the one that
+    matters most first; `digest` is a table small enough to be read beside them, its cells as they are to be shown.
     """
 
     title: str
     how: str
     findings: list[str] = field(default_factory=list)
+    digest: pd.DataFrame | None = None
     drawings: dict[str, Drawing] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def figure_name(stem: str, variant: str) -> str:
+    """`transfer` for the prompts that started from text, and `transfer_random` for others."""
+    return stem if variant == "text" else f"{stem}_{re.sub(r'[^A-Za-z0-9.=]+', '_', variant)}"
+
+
+def interval(low: float, high: float, spec: str = "+.0f") -> str:
+    """A 95% interval in brackets."""
+    return f"[{low:{spec}}, {high:{spec}}]"
+
+
+def spread(values: "pd.Series[float]", spec: str = ".0%") -> str:
+    """The least and the greatest of some values, once where they read the same."""
+    low, high = f"{values.min():{spec}}", f"{values.max():{spec}}"
+    return low if low == high else f"{low} to {high}"

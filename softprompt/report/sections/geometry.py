@@ -6,18 +6,19 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from softprompt.analysis.geometry import distance_table, equidistance_table, norm_table
+from softprompt.analysis.geometry import distance_table, equidistance_table, nearest_run, norm_table
 from softprompt.analysis.projection import projection_table
 from softprompt.report.figures import norms as norms_figure
 from softprompt.report.figures import projection as projection_figure
-from softprompt.report.sections import Section
+from softprompt.report.sections import Section, interval, spread
 from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
 
+NEARLY = 0.1  # coefficient of variation
 LEAST_POINTS = 4  # of which a plane can show an arrangement
 
 
-def projection(study: Study) -> Section | None:
+def projection(study: Study, settings: AnalysisSettings) -> Section | None:
     """All prompts as points in a plane; None of fewer than four."""
     if len(study.prompts) < LEAST_POINTS:
         return None
@@ -27,7 +28,8 @@ def projection(study: Study) -> Section | None:
         "t-SNE and PCA of the prompts' rows laid end to end, shorter prompts lengthened by zeros; prompts of one task "
         f"and start are joined. openTSNE, exact, started from PCA, seed 0, perplexity {perplexity:.3g} (30 where there "
         "are enough prompts). In t-SNE only who is near whom means something.",
-        [],
+        list(_clustered(study, settings.alignment)),
+        None,
         {"tsne": projection_figure(points, perplexity)},
         {"tsne": points},
     )
@@ -59,7 +61,8 @@ def norms(study: Study, settings: AnalysisSettings) -> Section:
         "norms hold free directions, and only the figures as read speak of what the model sees. A distance is "
         f"‖A − B‖ / √rows under the alignment '{settings.alignment}'. Nearly equidistant means a small coefficient of "
         "variation; its interval resamples the runs.",
-        list(_equidistance(tables["equidistance"])) if "equidistance" in tables else [],
+        [*(_equidistance(tables["equidistance"]) if "equidistance" in tables else []), *_grown(table)],
+        _digest(table),
         {"norms": norms_figure(table)},
         tables,
     )
@@ -71,29 +74,72 @@ def _distances(
     distances, equidistance = [], []
     for space, prompts in spaces.items():
         found = distance_table(list(study.labels["run"]), list(study.labels["task"]), prompts, alignment)
-        inits = dict(zip(study.labels["run"], study.labels["init"], strict=True))
+        variants = dict(zip(study.labels["run"], study.labels["variant"], strict=True))
         found = found.assign(
-            first_init=found["first"].map(inits), second_init=found["second"].map(inits), space=space
+            first_variant=found["first"].map(variants),
+            second_variant=found["second"].map(variants),
+            space=space,
         )
         distances.append(found)
-        for init, own in found[found["first_init"] == found["second_init"]].groupby("first_init", sort=False):
-            equidistance.append(equidistance_table(own).assign(init=init, space=space))
+        for variant, own in found[found["first_variant"] == found["second_variant"]].groupby(
+            "first_variant", sort=False
+        ):
+            equidistance.append(equidistance_table(own).assign(variant=variant, space=space))
     return {
         "equidistance": pd.concat(equidistance, ignore_index=True) if equidistance else pd.DataFrame(),
         "distances": pd.concat(distances, ignore_index=True),
     }
 
 
+def _clustered(study: Study, alignment: str) -> Iterator[str]:
+    """In the full space, where the plane cannot mislead."""
+    runs, tasks = list(study.labels["run"]), list(study.labels["task"])
+    if len(set(tasks)) < 2:
+        return
+    together = distance_table(runs, tasks, [prompt.matrix for prompt in study.prompts], alignment)
+    nearest = nearest_run(together)
+    same = sum(tasks[runs.index(run)] == tasks[runs.index(other)] for run, other in nearest.items())
+    yield (
+        f"For {same} of {len(runs)} prompts the nearest other prompt (Frobenius, {alignment}) is of the same task; "
+        f"by chance it would be {sum((tasks.count(task) - 1) / (len(tasks) - 1) for task in tasks):.0f}."
+    )
+
+
+def _grown(table: pd.DataFrame) -> Iterator[str]:
+    raw = table[table["space"] == "raw"]
+    grown = raw["row_norm"] / raw["start_norm"] - 1
+    if grown.mean() >= 0.005:
+        yield (
+            f"Rows are {grown.mean():.0%} longer than they were at the start, in {(grown > 0).sum()} of {len(raw)} runs: "
+            "under a LayerNorm length is free, and Adam's steps only add to it."
+        )
+
+
+def _digest(table: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for (task, variant), own in table.groupby(["task", "variant"], sort=False):
+        raw, read = own[own["space"] == "raw"], own[own["space"] == "as read"]
+        rows.append(
+            {
+                "task": task,
+                "from": variant,
+                "norm": f"{raw['norm'].mean():.2f} ± {raw['norm'].std(ddof=0):.2f}",
+                "mean": f"{raw['mean'].mean():.4f}",
+                "variance": f"{raw['variance'].mean():.4f}",
+                "norm as read": f"{read['norm'].mean():.2f} ± {read['norm'].std(ddof=0):.2f}",
+                "variance as read": f"{read['variance'].mean():.4f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def _equidistance(table: pd.DataFrame) -> Iterator[str]:
     if table.empty:
         return
     read = table[(table["space"] == "as read") & table["low"].notna()]
-    for init, own in read.groupby("init", sort=False):
-        parts = [
-            f"{row['task']} {row['variation']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
-            for row in own.to_dict("records")
-        ]
+    for variant, own in read.groupby("variant", sort=False):
         yield (
-            f"Distances between prompts of one task that started from {init} differ, as the model reads them, by "
-            f"this share of their mean: {', '.join(parts)}."
+            f"Distances between prompts of one task, from {variant}, differ by {spread(own['variation'])} of their mean as "
+            f"the model reads them (intervals within {interval(100 * own['low'].min(), 100 * own['high'].max(), '.0f')}%): "
+            f"{'nearly equidistant' if own['high'].max() < NEARLY else 'not shown to be nearly equidistant'}."
         )

@@ -1,133 +1,128 @@
-"""What the prompts read as: the vocabulary's tokens nearest to every row, and how far to trust that."""
+"""What the prompts read as: the vocabulary's tokens nearest to every row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from softprompt.analysis.calibration import precision_against_truth
 from softprompt.analysis.neighbours import kept_table, nearest_tokens, neighbour_table
-from softprompt.backbone import local_folder
-from softprompt.files import read_json
 from softprompt.report.figures import neighbours as neighbours_figure
-from softprompt.report.sections import Section
+from softprompt.report.sections import Section, figure_name, spread
 from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
 
 SPACES = ("raw", "as read")
+CHANCE = "random vectors"
 
 
 def neighbours(study: Study, settings: AnalysisSettings) -> Section:
-    """Nearest tokens of every row of every prompt, in both spaces."""
-    table = pd.concat(
-        [_of_run(study, index, space, settings) for space in SPACES for index in range(len(study.runs))],
-        ignore_index=True,
-    )
-    kept = kept_table(table[table["space"] == "raw"])
+    """Nearest tokens of every row of every prompt, of what it started from, and of random vectors; in both spaces."""
+    table = pd.concat([_in_space(study, space, settings) for space in SPACES], ignore_index=True)
+    raw = table[table["space"] == "raw"]
+    tuned = raw[raw["prompt"] == "tuned"]
+    kept = kept_table(tuned)
     drawings = {}
-    for (task, init), own in table[table["space"] == "raw"].groupby(["task", "init"], sort=False):
-        name = f"neighbours_{task}" if init == "text" else f"neighbours_{task}_{init}"
-        drawings[name] = neighbours_figure(own, f"{task}, from {init}: nearest tokens of each row")
+    for (task, variant), own in tuned.groupby(["task", "variant"], sort=False):
+        beside = raw[(raw["prompt"] == CHANCE) & (raw["task"] == task)]
+        shown = pd.concat([own, beside.assign(started_as=None)])
+        title = f"{task}, from {variant}: nearest tokens of each row"
+        drawings[figure_name(f"neighbours_{task}", str(variant))] = neighbours_figure(shown, title)
     return Section(
         "What the rows are near to",
         "The vocabulary tokens whose embeddings make the smallest angle with a row. Green: a token that the prompt "
-        f"started from; brown: a word of the lexicon ({', '.join(settings.lexicon[:4])}, ...). Raw is the space that "
-        "prompts are stored in; as read, what the model's first block meets (in BLOOM, after a LayerNorm), each set "
-        "of rows centred on the vocabulary's mean.",
-        list(_kept(kept)),
+        f"started from; brown: a word of the lexicon ({', '.join(settings.lexicon[:4])}, …). The last column shows what "
+        "random vectors are near to: what chance looks like. Raw is the space that prompts are stored in; as read, what "
+        "the model's first block meets (in BLOOM, after a LayerNorm), less the vocabulary's mean.",
+        [*_kept(kept), *_nearness(raw), *_named(raw)],
+        _digest(raw, kept),
         drawings,
         {"kept": kept, "neighbours": table},
     )
 
 
-def _of_run(study: Study, index: int, space: str, settings: AnalysisSettings) -> pd.DataFrame:
-    prompt = study.prompts[index]
-    rows, vocabulary = in_space(study, prompt.matrix, space)
-    start, _ = in_space(study, study.starts[index], space)
-    table = neighbour_table(rows, prompt.initial_tokens, vocabulary, study.text_of, settings.neighbours)
-    moved = (rows - start).norm(dim=1).tolist()
+def _in_space(study: Study, space: str, settings: AnalysisSettings) -> pd.DataFrame:
+    """The neighbours of all prompts in one go through the vocabulary, which may be long."""
+    entries: list[tuple[dict[str, object], Float[Tensor, "_ d"], Float[Tensor, "_ d"], list[int]]] = []
+    generator = torch.Generator().manual_seed(0)
+    scale = study.backbone.embedding_scale()
+    chance_for = set()
+    for index, (prompt, start) in enumerate(zip(study.prompts, study.starts, strict=True)):
+        label = dict(study.labels.iloc[index])
+        tokens = prompt.initial_tokens
+        entries.append(({**label, "prompt": "tuned"}, prompt.matrix, start, tokens))
+        entries.append(({**label, "prompt": "start"}, start, start, tokens))
+        if prompt.task not in chance_for:
+            chance_for.add(prompt.task)
+            noise = torch.randn(prompt.matrix.shape, generator=generator) * scale
+            label = {"run": CHANCE, "task": prompt.task, "variant": "", "seed": 0, "prompt": CHANCE}
+            entries.append((label, noise, noise, []))
+    sizes = [len(matrix) for _, matrix, _, _ in entries]
+    rows = study.in_space(torch.cat([matrix for _, matrix, _, _ in entries]), space)
+    starts = study.in_space(torch.cat([start for _, _, start, _ in entries]), space)
+    moved = torch.split((rows - starts).norm(dim=1), sizes)
+    ids, cosines = nearest_tokens(rows, study.vocabulary(space), settings.neighbours)
     lexicon = {word.casefold() for word in settings.lexicon}
-    table = table.assign(
-        moved=[moved[row] for row in table["row"]],
-        kept=table["token_id"].isin(prompt.initial_tokens),
-        in_lexicon=[token.strip().casefold() in lexicon for token in table["token"]],
-        space=space,
-    )
-    label = study.labels.iloc[index]
-    for column in reversed(("run", "task", "init", "seed")):
-        table.insert(0, column, label[column])
-    return table
-
-
-def in_space(
-    study: Study, rows: Float[Tensor, "n d"], space: str
-) -> tuple[Float[Tensor, "n d"], Float[Tensor, "V d"]]:
-    """Rows and vocabulary, raw, or as the model reads them less the vocabulary's mean."""
-    vocabulary = study.vocabulary(space)
-    if space == "raw":
-        return rows, vocabulary
-    mean = vocabulary.mean(0)
-    return study.backbone.as_read(rows) - mean, vocabulary - mean
+    tables = []
+    for (label, _, _, tokens), own_ids, own_cosines, own_moved in zip(
+        entries, torch.split(ids, sizes), torch.split(cosines, sizes), moved, strict=True
+    ):
+        found = neighbour_table(own_ids, own_cosines, tokens, study.text_of)
+        tables.append(
+            pd.DataFrame({name: [value] * len(found) for name, value in label.items()}).join(
+                found.assign(
+                    moved=[float(own_moved[row]) for row in found["row"]],
+                    kept=found["token_id"].isin(tokens),
+                    in_lexicon=[token.strip().casefold() in lexicon for token in found["token"]],
+                    space=space,
+                )
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
 
 
 def _kept(kept: pd.DataFrame) -> Iterator[str]:
-    for row in kept.to_dict("records"):
+    for variant, own in kept.groupby("variant", sort=False):
         yield (
-            f"{row['task']} from {row['init']}: {row['kept_by_all']} of {row['rows']} rows have the token that they "
-            f"started from as their nearest in all {row['runs']} runs, {row['kept']:.0%} on average."
+            f"Of the rows that started from {variant!s}, "
+            f"{own['kept_by_all'].sum()} of {own['rows'].sum()} still have their own token as the nearest in every run "
+            f"({spread(own['kept'])} by task, over all runs)."
         )
 
 
-def calibration(study: Study, settings: AnalysisSettings) -> Section | None:
-    """Precision of the reading against the words that the model was taught; None where they are not known."""
-    folder = local_folder(study.settings.model)
-    if folder is None or not (folder / "truth.json").exists():
-        return None
-    truth = read_json(folder / "truth.json")
-    tokenizer = study.backbone.tokenizer
-    vocabulary = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
+def _nearness(raw: pd.DataFrame) -> Iterator[str]:
+    first = raw[raw["rank"] == 1]
+    chance = first[first["prompt"] == CHANCE]["cosine"].mean()
+    parts = [
+        f"{own[own['prompt'] == 'tuned']['cosine'].mean():.2f} from {variant} "
+        f"(before tuning {own[own['prompt'] == 'start']['cosine'].mean():.2f})"
+        for variant, own in first[first["prompt"] != CHANCE].groupby("variant", sort=False)
+    ]
+    yield f"Mean cosine of a row with its nearest token: {', '.join(parts)}; of random vectors {chance:.2f}."
+
+
+def _named(raw: pd.DataFrame) -> Iterator[str]:
+    tuned = raw[(raw["prompt"] == "tuned") & raw["in_lexicon"]]
+    if len(tuned):
+        words = ", ".join(f"“{word.strip()}”" for word in tuned["token"].value_counts().index[:5])
+        yield f"Words of the lexicon are among the neighbours of {tuned['run'].nunique()} runs: {words}."
+
+
+def _digest(raw: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    stayed = {(row["task"], row["variant"]): row for row in kept.to_dict("records")}
     rows = []
-    for (task, init), own in study.labels.groupby(["task", "init"], sort=False):
-        if task not in truth:
-            continue
-        known = tokenizer.convert_tokens_to_ids(truth[task]["words"])
-        for space in SPACES:
-            for what, matrices in (
-                ("tuned", [study.prompts[i].matrix for i in own.index]),
-                ("start", [study.starts[i] for i in own.index]),
-            ):
-                nearest = _nearest(study, matrices, space, settings.neighbours)
-                rows.append(
-                    {"task": task, "init": init, "space": space, "prompt": what, "k": settings.neighbours}
-                    | precision_against_truth(nearest, known, vocabulary)
-                )
-    table = pd.DataFrame(rows)
-    return Section(
-        "How far to trust the readings",
-        f"This model was taught known wordings of each task's instruction. Precision at {settings.neighbours}: the "
-        "share of all nearest tokens that are words of those wordings. Chance is the same reading under a shuffled "
-        "vocabulary, 5,000 times; p is the share of shuffles that do as well. The start is the prompt before tuning: "
-        "what it reads by itself is no finding.",
-        list(_trust(table)),
-        {},
-        {"calibration": table},
-    )
-
-
-def _nearest(study: Study, matrices: Sequence[Float[Tensor, "_ d"]], space: str, k: int) -> np.ndarray:
-    rows, vocabulary = in_space(study, torch.cat(list(matrices)), space)
-    return nearest_tokens(rows, vocabulary, k)[0].numpy()
-
-
-def _trust(table: pd.DataFrame) -> Iterator[str]:
-    raw = table[table["space"] == "raw"]
-    for row in raw[raw["prompt"] == "tuned"].to_dict("records"):
-        same = (raw["task"] == row["task"]) & (raw["init"] == row["init"]) & (raw["prompt"] == "start")
-        yield (
-            f"{row['task']} from {row['init']}: {row['precision']:.0%} of the nearest tokens are words that the model "
-            f"was taught for the task; a shuffled vocabulary gives {row['chance']:.0%} (97.5% of shuffles below "
-            f"{row['chance_high']:.0%}), the untrained start {raw[same]['precision'].iloc[0]:.0%}."
+    for (task, variant), own in raw[raw["prompt"] == "tuned"].groupby(["task", "variant"], sort=False):
+        first = own[own["rank"] == 1]
+        found = stayed.get((task, variant))
+        rows.append(
+            {
+                "task": task,
+                "from": variant,
+                "rows kept in every run": f"{found['kept_by_all']} of {found['rows']}" if found else "–",
+                "they are": found["which"] if found else "–",
+                "mean cosine": f"{first['cosine'].mean():.2f}",
+                "mean distance moved": f"{first['moved'].mean():.2f}",
+            }
         )
+    return pd.DataFrame(rows)

@@ -1,0 +1,25 @@
+import pytest
+
+from softprompt.report.study import variant_names
+from softprompt.settings import Settings
+from tests.conftest import compose_settings
+
+
+@pytest.mark.parametrize(
+    ("sweep", "names"),
+    [
+        ([[], ["seed=1"], ["task=rte"]], ["text", "text", "text"]),
+        ([["prompt=text"], ["prompt=random"]], ["text", "random"]),
+        ([["optim=adam"], ["optim=sgd"]], ["text, adam", "text, sgd"]),
+        ([["optim.lr=0.01"], ["optim.lr=0.1"]], ["text, optim.lr=0.01", "text, optim.lr=0.1"]),
+        # Another optimiser's lr is no difference between two runs of this one.
+        (
+            [["optim=adam", "optim.lr=0.1"], ["optim=sgd", "optim.lr=1.0"], ["optim=sgd", "optim.lr=2.0"]],
+            ["text, adam", "text, sgd, optim.lr=1.0", "text, sgd, optim.lr=2.0"],
+        ),
+        ([["trainer.threads=1"], ["trainer.threads=2"]], ["text", "text"]),  # a circumstance
+    ],
+)
+def test_a_variant_is_called_by_what_sets_it_apart(sweep: list[list[str]], names: list[str]) -> None:
+    runs: list[Settings] = [compose_settings(*overrides) for overrides in sweep]
+    assert variant_names(runs) == names
