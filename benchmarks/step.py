@@ -10,53 +10,34 @@ lengths (`lengths.json`, under SmolLM2's tokenizer). The last line printed is on
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
+from shared import LENGTHS, circumstances, make_model, parser, random_tokens, timed
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.batch import Batch
 
-SHAPES: dict[str, Callable[[int | None], Any]] = {
-    "bloomz_560m": lambda layers: BloomForCausalLM(
-        BloomConfig(vocab_size=250_880, hidden_size=1024, n_layer=layers or 24, n_head=16, pad_token_id=3)
-    ),
-    "smollm2_135m": lambda layers: LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=49_152,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=layers or 30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            tie_word_embeddings=True,
-        )
-    ),
-}
 Sequences = list[tuple[list[int], list[int]]]  # texts and answers
 Step = Callable[[Sequences], tuple[float, torch.Tensor]]
 
 
 def main() -> None:
     """Check, time, and print."""
-    options = parse()
+    arguments = parser(__doc__)
+    arguments.add_argument("--memory-of", choices=["softprompt", "peft"], help=argparse.SUPPRESS)
+    options = arguments.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)  # between PEFT and transformers
-    torch.manual_seed(0)
     backbone, ours, peft = make_steps(options)
     if options.memory_of:
         step = {"softprompt": ours, "peft": peft}[options.memory_of]
@@ -87,36 +68,14 @@ def main() -> None:
         "tokens_per_second": tokens / sum(row["softprompt"] for row in rows),
         "agreement": agreement,
         "batches": rows,
-        "options": {key: value for key, value in vars(options).items() if key != "memory_of"},
-        "machine": machine(options.device),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "date": date.today().isoformat(),
+        **circumstances(options),
     }
     print(json.dumps(result))
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shape", choices=SHAPES, default="bloomz_560m", help="the model's exact shape")
-    parser.add_argument("--layers", type=int, help="fewer (or more) layers than the shape has")
-    parser.add_argument("--prompt-tokens", type=int, default=15, help="rows of the prompt")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
-    parser.add_argument(
-        "--task", choices=["cb", "rte", "copa", "wsc"], default="rte", help="whose text lengths"
-    )
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--repeats", type=int, default=7, help="batches to time")
-    parser.add_argument("--memory-of", choices=["softprompt", "peft"], help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
 def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
     """A training step of ours and one of PEFT's: forward, backward, Adam; both on the same model and prompt."""
-    model = SHAPES[options.shape](options.layers).to(options.device, getattr(torch, options.dtype))
+    model = make_model(options)
     backbone = make_backbone(model, None, options.shape, None)
     start = backbone.embed(list(range(100, 100 + options.prompt_tokens)))
     prompt = torch.nn.Parameter(start.to(options.device))
@@ -160,13 +119,10 @@ def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
 
 def draw_sequences(options: argparse.Namespace, number: int) -> Sequences:
     """Random tokens in the lengths of a random batch, the same for the same number, of the task's training texts."""
-    lengths = json.loads(Path(__file__).with_name("lengths.json").read_text())[options.task]
+    lengths = LENGTHS[options.task]
     rng = random.Random(number)
     return [
-        (
-            [rng.randrange(4, 40_000) for _ in range(rng.choice(lengths["train"]))],
-            [rng.randrange(4, 40_000) for _ in range(rng.choice(lengths["answers"]))],
-        )
+        (random_tokens(rng, rng.choice(lengths["train"])), random_tokens(rng, rng.choice(lengths["answers"])))
         for _ in range(options.batch_size)
     ]
 
@@ -185,15 +141,6 @@ def compare(ours: Step, peft: Step, sequences: Sequences, tolerance: float) -> d
     if max(differences.values()) > tolerance:
         raise SystemExit(f"not the same computation: {differences}")
     return differences
-
-
-def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds it takes."""
-    started = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def matmul_seconds(backbone: Backbone, batch: Batch, options: argparse.Namespace) -> float:
@@ -254,18 +201,6 @@ def measure_memory(name: str) -> int:
     command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return int(output.splitlines()[-1])
-
-
-def machine(device: str) -> str:
-    """What it ran on."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    names = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

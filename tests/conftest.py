@@ -10,6 +10,8 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -24,7 +26,9 @@ from transformers import (
 )
 
 from softprompt.backbone import Backbone
+from softprompt.backbone.attention import InGrids
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.layout import Layout
 from softprompt.settings import Settings, parse_settings
 
 torch.set_num_threads(1)  # the models are tiny: a second thread costs more than it brings
@@ -79,13 +83,20 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()
 
 
-BACKBONES = ["bloom", "llama", "gpt2", "bloom-packed"]
+BACKBONES = ["bloom", "llama", "gpt2", "bloom-packed", "bloom-grid"]
+
+
+class BloomAsOnGpu(BloomBackbone):
+    """Attention in grids, where a CPU would take one sequence after another."""
+
+    def _attention(self, layout: Layout) -> InGrids:
+        return InGrids.of(layout, self._slopes(), self.dtype, self.model.device)
 
 
 def make_backbone(name: str, **changes: int) -> Backbone:
     """One architecture of each way to mark positions (ALiBi, rotary, learned), and BLOOM's own implementation."""
     kind, _, packed = name.partition("-")
-    implementation = BloomBackbone if packed else Backbone
+    implementation = {"": Backbone, "packed": BloomBackbone, "grid": BloomAsOnGpu}[packed]
     return implementation(make_model(kind, **changes), make_tokenizer(), f"tiny-{name}", None)
 
 
@@ -174,15 +185,11 @@ def config(tmp_path: Path, model_folder: Path, data_folder: Path) -> dict[str, d
     }
 
 
-def compose_settings(*overrides: str) -> Settings:
+def composed(*overrides: str) -> Settings:
     """What `train.py` with these arguments would run."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return parse_settings(
-            OmegaConf.to_container(compose("train", overrides=list(overrides)), resolve=True)
-        )
+        config = compose("train", overrides=list(overrides))
+    return parse_settings(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from softprompt.pack import train_pack
-from softprompt.settings import Settings, parse_settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -20,12 +18,6 @@ OPTIONS = [
     if folder.is_dir() and folder.name != "experiment"
     for path in sorted(folder.glob("*.yaml"))
 ]
-
-
-def composed(*overrides: str) -> Settings:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", overrides=list(overrides))
-    return parse_settings(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -16,8 +16,7 @@ from softprompt.microworld.lessons import taught_instructions
 from softprompt.microworld.pretrain import Recipe, pretrain
 from softprompt.pack import train_pack
 from softprompt.settings import parse_microworld_data, parse_task_settings
-from tests.conftest import ROOT
-from tests.integration.test_experiments import composed
+from tests.conftest import ROOT, composed
 
 TASKS = {
     name: parse_task_settings(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text()))
@@ -51,6 +50,12 @@ def test_the_instruction_is_what_a_prompt_must_supply(task: str) -> None:
     scores = shipped("scores.json")[task]
     assert scores["instruction"] >= 0.95
     assert scores["no_prompt"] <= 0.60
+
+
+def test_difficulty_is_measured_over_the_wordings_that_were_taught() -> None:
+    wordings = yaml.safe_load((ROOT / "conf/analyze.yaml").read_text())["wordings"]
+    for name, task in TASKS.items():
+        assert [task.instruction, *wordings[name]] == list(taught_instructions(task))
 
 
 def test_the_truth_is_what_was_taught() -> None:

@@ -17,7 +17,7 @@ from softprompt.errors import UserError
 from softprompt.pack import train_pack
 from softprompt.report.write import PARTS, write_report
 from softprompt.settings import AnalysisSettings, Published
-from tests.conftest import WORDS, compose_settings, make_model, make_tokenizer
+from tests.conftest import WORDS, composed, make_model, make_tokenizer
 
 HOSTILE = "<script>document.title='owned'</script>"
 BROWSER = shutil.which("chromium")
@@ -45,7 +45,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
         pack = []
         for init in ("text", "random"):
             for seed in (0, 1):
-                settings = compose_settings(
+                settings = composed(
                     f"task={task}", f"prompt={init}", f"seed={seed}", "data=superglue_jsonl",
                     f"data.root={data_folder}", f"model.id={model}", "model.package=null", "trainer=cpu",
                     "trainer.max_epochs=2", "optim.lr=0.05", "sweep=small", f"output_root={root}",

@@ -139,11 +139,11 @@ def test_packed_bloom_in_bfloat16_is_as_near_to_the_truth_as_hugging_face() -> N
     with torch.no_grad():
         truth = exact.answer_logits(random_prompts(1, [6]), batch)
         errors = {}
-        for name in ("bloom", "bloom-packed"):
+        for name in ("bloom", "bloom-packed", "bloom-grid"):
             backbone = make_backbone(name)
             backbone.model.to(torch.bfloat16)
             errors[name] = (backbone.answer_logits(random_prompts(1, [6]), batch).float() - truth).norm()
-    assert errors["bloom-packed"] <= 1.2 * errors["bloom"]
+    assert max(errors["bloom-packed"], errors["bloom-grid"]) <= 1.2 * errors["bloom"]
 
 
 def test_a_prompt_that_is_no_number_reaches_no_other(backbone: Backbone) -> None:

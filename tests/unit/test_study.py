@@ -2,7 +2,7 @@ import pytest
 
 from softprompt.report.study import variant_names
 from softprompt.settings import Settings
-from tests.conftest import compose_settings
+from tests.conftest import composed
 
 
 @pytest.mark.parametrize(
@@ -21,5 +21,5 @@ from tests.conftest import compose_settings
     ],
 )
 def test_a_variant_is_called_by_what_sets_it_apart(sweep: list[list[str]], names: list[str]) -> None:
-    runs: list[Settings] = [compose_settings(*overrides) for overrides in sweep]
+    runs: list[Settings] = [composed(*overrides) for overrides in sweep]
     assert variant_names(runs) == names
