@@ -1,6 +1,9 @@
 """A figure that goes to paper (PNG, PDF) and to the page (SVG, with a text that shows when one points at a part)."""
 
 import io
+import logging
+import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,31 +12,34 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import findSystemFonts, fontManager
 
 from softprompt.files import write_atomically
 
 SVG = "http://www.w3.org/2000/svg"
 
 # The first font that has a glyph draws it: Latin, Greek and Cyrillic come with matplotlib, other scripts with the
-# system's Noto fonts. On the page the browser chooses.
+# system's Noto fonts, where they are installed. On the page the browser chooses.
 SCRIPTS = (
-    "Arabic",
-    "Devanagari",
-    "Bengali",
-    "Kannada",
-    "Tamil",
-    "Telugu",
-    "Gujarati",
-    "Malayalam",
-    "CJK SC",
-    "CJK JP",
+    "CJK|Arabic|Armenian|Bengali|Devanagari|Ethiopic|Georgian|Gujarati|Gurmukhi|Hebrew|Kannada|Khmer|Lao|Malayalam|"
+    "Myanmar|Oriya|Sinhala|Symbols|Tamil|Telugu|Thai"
 )
-INSTALLED = {font.name for font in fontManager.ttflist}
-FONTS = ["DejaVu Sans", *(font for script in SCRIPTS if (font := f"Noto Sans {script}") in INSTALLED)]
+# It tells of every one of these fonts that has no bold.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
+
+def _fonts() -> list[str]:
+    wanted = re.compile(rf"NotoSans({SCRIPTS})-Regular\.(ttf|ttc|otf)")
+    paths = sorted(path for path in findSystemFonts() if wanted.fullmatch(Path(path).name))
+    # matplotlib keeps its list of fonts between processes, and would not see those that were installed since.
+    for path in set(paths) - {font.fname for font in fontManager.ttflist}:
+        fontManager.addfont(path)
+    found = [font.name for font in fontManager.ttflist if font.fname in paths and "Mono" not in font.name]
+    return ["DejaVu Sans", *sorted(set(found))]
+
 
 STYLE: dict[Any, Any] = {
-    "font.family": FONTS,
+    "font.family": _fonts(),
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -70,7 +76,11 @@ class Drawing:
         """The figure as an `<svg>` element to stand in a page."""
         ElementTree.register_namespace("", SVG)
         ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-        root = ElementTree.fromstring(self._rendered("svg"))
+        # A browser finds fonts by itself, and does not need their names at every word.
+        names = ", ".join(f"'{name}'" for name in STYLE["font.family"])
+        root = ElementTree.fromstring(
+            self._rendered("svg").decode().replace(names, "'DejaVu Sans', sans-serif")
+        )
         for element in root.iter():
             if (text := self.tips.get(element.get("id", ""))) is not None:
                 title = ElementTree.Element(f"{{{SVG}}}title")
@@ -82,7 +92,8 @@ class Drawing:
 
     def _rendered(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        with rc_context(STYLE):
+        with rc_context(STYLE), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
             dateless = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else {}
             self.figure.savefig(buffer, format=kind, dpi=200, metadata=dateless)
         return buffer.getvalue()

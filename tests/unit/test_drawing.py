@@ -1,0 +1,68 @@
+"""Figures hold any script and any token, on paper and on the page."""
+
+import re
+import warnings
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from softprompt.report.drawing import SVG
+from softprompt.report.figures import neighbours
+
+WORDS = [
+    "صحيح",
+    "सही",
+    "সঠিক",
+    "ಸರಿ",
+    "正确",
+    "정확",
+    "точно",
+    "<script>",
+    "$x_1$",
+    "a&b",
+    "🙂",
+    "\\frac{",
+    " the",
+]
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"run": "a", "row": row, "rank": 1, "started_as": word, "token": word, "kept": row % 2 == 0,
+             "in_lexicon": False, "cosine": 0.5}
+            for row, word in enumerate(WORDS)
+        ]
+    )  # fmt: skip
+
+
+def test_every_script_is_drawn_without_a_word_on_the_terminal(
+    table: pd.DataFrame, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        neighbours(table, "any").save(tmp_path, "any")
+    assert (tmp_path / "any.png").stat().st_size > 5000 and (tmp_path / "any.pdf").stat().st_size > 5000
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_page_s_figure_has_text_that_can_be_found_and_read_out(table: pd.DataFrame) -> None:
+    svg = neighbours(table, "any").svg()
+    root = ElementTree.fromstring(svg)
+    shown = {element.text for element in root.iter(f"{{{SVG}}}text")}
+    assert {word.replace(" ", "▁") for word in WORDS} <= shown
+    tips = [element.text for element in root.iter(f"{{{SVG}}}title")]
+    assert len(tips) == len(WORDS) and "'<script>', cosine 0.500" in tips[WORDS.index("<script>")]
+    assert "<script>" not in svg and "Noto" not in svg
+
+
+def test_the_same_figure_is_the_same_file(table: pd.DataFrame, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        neighbours(table, "any").save(tmp_path, name)
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    assert neighbours(table, "any").svg() == neighbours(table, "any").svg()
+    assert not re.search(r"\d{4}-\d\d-\d\dT", neighbours(table, "any").svg())
