@@ -71,6 +71,25 @@ def timed(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - started
 
 
+def peak_memory(work: Callable[[], object], device: str) -> int:
+    """Bytes that it takes above what was held before, the weights above all."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model
+    before = _resident_peak()
+    work()
+    return _resident_peak() - before
+
+
+def _resident_peak() -> int:
+    """Bytes; Linux's high-water mark of this process."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
 def circumstances(options: argparse.Namespace) -> dict[str, Any]:
     """What a result has to be read with."""
     return {

@@ -16,12 +16,11 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
-from shared import LENGTHS, circumstances, make_model, parser, random_tokens, timed
+from shared import LENGTHS, circumstances, make_model, parser, peak_memory, random_tokens, timed
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
@@ -175,25 +174,6 @@ def matmul_seconds(backbone: Backbone, batch: Batch, options: argparse.Namespace
     with torch.no_grad():
         products()
         return min(timed(products, options.device) for _ in range(3))
-
-
-def peak_memory(step: Callable[[], object], device: str) -> int:
-    """Bytes that a step takes above the weights."""
-    if device == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model
-    before = _resident_peak()
-    step()
-    return _resident_peak() - before
-
-
-def _resident_peak() -> int:
-    """Bytes; Linux's high-water mark of this process."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 def measure_memory(name: str) -> int:
