@@ -1,6 +1,7 @@
 """The study's figures, each drawn from a table."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,9 @@ def mark_of(variants: Sequence[str]) -> dict[str, str]:
     return {variant: MARKS[i % len(MARKS)] for i, variant in enumerate(dict.fromkeys(variants))}
 
 
-def colour_of(tasks: Sequence[str]) -> dict[str, str]:
-    """A colour for each task, in order of appearance."""
-    return {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(dict.fromkeys(tasks))}
+def colour_of(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each task, or each start, in order of appearance."""
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(dict.fromkeys(names))}
 
 
 @rc_context(STYLE)
@@ -34,7 +35,7 @@ def learning_curves(curves: pd.DataFrame) -> Drawing:
     figure = Figure(figsize=(2.4 * len(tasks) + 0.6, 2.5), layout="constrained")
     drawing = Drawing(figure)
     axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-    colours = dict(zip(dict.fromkeys(curves["variant"]), COLOURS, strict=False))
+    colours = colour_of(list(curves["variant"]))
     for axis, task in zip(axes, tasks, strict=True):
         own = curves[curves["task"] == task]
         for (variant, run), points in own.groupby(["variant", "run"], sort=False):
@@ -59,30 +60,34 @@ def learning_curves(curves: pd.DataFrame) -> Drawing:
 
 @rc_context(STYLE)
 def projection(points: pd.DataFrame, perplexity: float) -> Drawing:
-    """Every prompt as a point, t-SNE and PCA side by side; prompts of one task are joined."""
-    figure = Figure(figsize=(7.4, 3.6), layout="constrained")
+    """Every prompt as a point, t-SNE and PCA side by side, a line for each space; prompts of one task are joined."""
+    spaces = list(dict.fromkeys(points["space"]))
+    figure = Figure(figsize=(7.4, 3.3 * len(spaces)), layout="constrained")
     drawing = Drawing(figure)
     colours = colour_of(list(points["task"]))
     marks = mark_of(list(points["variant"]))
-    titles = {"tsne": f"t-SNE (perplexity {perplexity:.3g}, n={len(points)})", "pca": "PCA"}
-    for axis, kind in zip(figure.subplots(1, 2), titles, strict=True):
+    count = len(points) // len(spaces)
+    titles = {"tsne": f"t-SNE (perplexity {perplexity:.3g}, n={count})", "pca": "PCA"}
+    grid = figure.subplots(len(spaces), 2, squeeze=False)
+    for axis, (space, kind) in zip(grid.flat, product(spaces, titles), strict=True):
         x, y = f"{kind}_x", f"{kind}_y"
-        for (_, task), own in points.groupby(["variant", "task"], sort=False):
+        shown = points[points["space"] == space]
+        for (_, task), own in shown.groupby(["variant", "task"], sort=False):
             ordered = own.sort_values("seed")
             closed = pd.concat([ordered, ordered.iloc[:1]])
             axis.plot(closed[x], closed[y], color=colours[str(task)], lw=0.7, alpha=0.6, zorder=1)
-        for row in points.to_dict("records"):
+        for row in shown.to_dict("records"):
             dot = axis.scatter(
                 row[x], row[y], color=colours[row["task"]], marker=marks[row["variant"]], s=32, zorder=2
             )
             drawing.tip(dot, f"{row['task']}, from {row['variant']}, seed {row['seed']}")
-        axis.set(title=titles[kind], xticks=[], yticks=[])
+        axis.set(title=f"{titles[kind]}, {space}", xticks=[], yticks=[])
         axis.margins(0.12)
     for task, colour in colours.items():
-        axis.scatter([], [], color=colour, label=task)
+        grid[0, 1].scatter([], [], color=colour, label=task)
     for variant in marks:
-        axis.scatter([], [], color="#777777", marker=marks[variant], label=f"from {variant}")
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        grid[0, 1].scatter([], [], color="#777777", marker=marks[variant], label=f"from {variant}")
+    grid[0, 1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return drawing
 
 

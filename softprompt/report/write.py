@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from softprompt import __version__
 from softprompt.files import write_atomically
 from softprompt.progress import say
 from softprompt.report.page import render_page
+from softprompt.report.provenance import in_short, provenance
 from softprompt.report.sections import Section
 from softprompt.report.sections.attribution import attribution, discretised
 from softprompt.report.sections.calibration import calibration
@@ -61,10 +61,10 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
             console.print(score_screen(section.tables["scores_by_task"]))
         else:
             say(console, f"{section.title}: {next(iter(section.findings), section.how)}")
-    made = [list(section.tables) for section in sections]
-    about = provenance(study)
-    write_atomically(folder / "analysis.json", json.dumps({**about, "tables": made}, indent=2) + "\n")
-    page = render_page(f"What the prompts of “{study.folder.name}” learned", lead(study), sections, about)
+    about = provenance(study, settings, sections)
+    write_atomically(folder / "analysis.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    title = f"What the prompts of “{study.folder.name}” learned"
+    page = render_page(title, lead(study), sections, in_short(about))
     write_atomically(folder / "report.html", page)
     if study.settings.logger.name == "wandb":
         tables = {name: table for section in sections for name, table in section.tables.items()}
@@ -83,13 +83,3 @@ def lead(study: Study) -> str:
         f"{len(study.runs)} soft prompts in front of {study.settings.model.id}, which is frozen: "
         f"{', '.join(tasks)}; from {' and '.join(starts)}."
     )
-
-
-def provenance(study: Study) -> dict[str, str]:
-    """What the report was made from."""
-    first = study.runs[0].result
-    return {
-        "runs": str(len(study.runs)),
-        "model": f"{first['backbone']['id']} {first['backbone']['revision'] or ''} in {first['backbone']['dtype']}".strip(),
-        "softprompt": __version__,
-    }

@@ -1,6 +1,7 @@
 """A small sweep, from its runs to the page, which is opened in a browser where there is one."""
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -77,7 +78,10 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
         assert (made / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (made / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     about = json.loads((made / "analysis.json").read_text())
-    assert about["runs"] == "12"
+    assert len(about["runs"]) == 12 and len({run["prompt"] for run in about["runs"]}) == 12
+    assert set(about["tables"]["Scores"]) == {"scores_by_task", "starts", "scores"}
+    prompt = next(sweep.glob(f"*/{about['runs'][0]['run']}/prompt.safetensors"))
+    assert about["runs"][0]["prompt"] == hashlib.sha256(prompt.read_bytes()).hexdigest()
 
 
 def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:

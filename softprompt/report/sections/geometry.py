@@ -22,7 +22,12 @@ def projection(study: Study, settings: AnalysisSettings) -> Section | None:
     """All prompts as points in a plane; None of fewer than four."""
     if len(study.prompts) < LEAST_POINTS:
         return None
-    points, perplexity = projection_table(study.labels, [prompt.matrix for prompt in study.prompts])
+    tables, perplexity = [], 0.0
+    for space in ("raw", "as read"):
+        matrices = [study.in_space(prompt.matrix, space) for prompt in study.prompts]
+        found, perplexity = projection_table(study.labels, matrices)
+        tables.append(found.assign(space=space))
+    points = pd.concat(tables, ignore_index=True)
     return Section(
         "Prompts in a plane",
         "t-SNE and PCA of the prompts' rows laid end to end, shorter prompts lengthened by zeros; prompts of one task "
@@ -93,16 +98,22 @@ def _distances(
 
 def _clustered(study: Study, alignment: str) -> Iterator[str]:
     """In the full space, where the plane cannot mislead."""
-    runs, tasks = list(study.labels["run"]), list(study.labels["task"])
-    if len(set(tasks)) < 2:
-        return
-    together = distance_table(runs, tasks, [prompt.matrix for prompt in study.prompts], alignment)
-    nearest = nearest_run(together)
-    same = sum(tasks[runs.index(run)] == tasks[runs.index(other)] for run, other in nearest.items())
-    yield (
-        f"For {same} of {len(runs)} prompts the nearest other prompt (Frobenius, {alignment}) is of the same task; "
-        f"by chance it would be {sum((tasks.count(task) - 1) / (len(tasks) - 1) for task in tasks):.0f}."
-    )
+    for variant, own in study.labels.groupby("variant", sort=False):
+        runs, tasks = list(own["run"]), list(own["task"])
+        if len(set(tasks)) < 2 or len(runs) < LEAST_POINTS:
+            continue
+        prompts = [study.prompts[index].matrix for index in own.index]
+        nearest = nearest_run(distance_table(runs, tasks, prompts, alignment))
+        by_run = own.set_index("run")
+        same = {
+            name: sum(by_run[name][run] == by_run[name][other] for run, other in nearest.items())
+            for name in ("task", "seed")
+        }
+        chance = sum((tasks.count(task) - 1) / (len(tasks) - 1) for task in tasks)
+        yield (
+            f"From {variant}, the nearest other prompt (Frobenius, {alignment}) is of the same task for {same['task']} of "
+            f"{len(runs)} prompts (by chance {chance:.0f}), and of the same seed for {same['seed']}."
+        )
 
 
 def _grown(table: pd.DataFrame) -> Iterator[str]:

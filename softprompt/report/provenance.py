@@ -1,0 +1,55 @@
+"""What a report was made from, so that it can be made again."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from softprompt import __version__
+from softprompt.files import sha256
+from softprompt.report.sections import Section
+from softprompt.report.study import Study
+from softprompt.settings import AnalysisSettings
+
+
+def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Section]) -> dict[str, Any]:
+    """The content of `analysis.json`: runs with the hashes of their prompts, data and model, versions, settings, and
+    what was computed."""
+    backbone = study.runs[0].result["backbone"]
+    return {
+        "sweep": str(study.folder),
+        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "softprompt": __version__,
+        "model": backbone,
+        "settings": {key: value for key, value in asdict(settings).items() if key != "sweep"},
+        "runs": [
+            {
+                **{name: label[name] for name in ("run", "task", "variant", "seed")},
+                "prompt": sha256((run.path / "prompt.safetensors").read_bytes()),
+                "commit": run.result["commit"],
+                "versions": run.result["versions"],
+                "hashes": run.result["hashes"],
+            }
+            for run, label in zip(study.runs, study.labels.to_dict("records"), strict=True)
+        ],
+        "tables": {section.title: list(section.tables) for section in sections},
+        "figures": {section.title: list(section.drawings) for section in sections},
+    }
+
+
+def in_short(about: dict[str, Any]) -> dict[str, str]:
+    """What of it stands at the end of the page."""
+    model, runs = about["model"], about["runs"]
+    hashes = {name: value for run in runs for name, value in run["hashes"].items()}
+    versions = sorted({f"{name} {version}" for run in runs for name, version in run["versions"].items()})
+    return {
+        "made": about["made"],
+        "runs": f"{len(runs)}, of commit {', '.join(sorted({str(run['commit']) for run in runs}))}",
+        "model": f"{model['id']} {model['revision'] or ''} in {model['dtype']}",
+        "versions": ", ".join(versions),
+        "files (SHA-256)": ", ".join(f"{name} {value[:12]}" for name, value in sorted(hashes.items())),
+        "settings": ", ".join(
+            f"{key}={value}" for key, value in about["settings"].items() if isinstance(value, str | int)
+        ),
+        "in full": "analysis.json",
+    }
