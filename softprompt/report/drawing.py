@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findSystemFonts, fontManager
+from matplotlib.font_manager import findfont, findSystemFonts, fontManager, get_font
 
 from softprompt.files import write_atomically
 
@@ -38,8 +38,17 @@ def _fonts() -> list[str]:
     return ["DejaVu Sans", *sorted(set(found))]
 
 
+FONTS = _fonts()
+OWN = frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def fonts_for(text: str) -> list[str]:
+    """What draws a text: all fonts where the first has not all its characters. Looking through all takes its time."""
+    return FONTS[:1] if OWN.issuperset(map(ord, text)) else FONTS
+
+
 STYLE: dict[Any, Any] = {
-    "font.family": _fonts(),
+    "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -77,7 +86,7 @@ class Drawing:
         ElementTree.register_namespace("", SVG)
         ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
         # A browser finds fonts by itself, and does not need their names at every word.
-        names = ", ".join(f"'{name}'" for name in STYLE["font.family"])
+        names = ", ".join(f"'{name}'" for name in FONTS)
         root = ElementTree.fromstring(
             self._rendered("svg").decode().replace(names, "'DejaVu Sans', sans-serif")
         )

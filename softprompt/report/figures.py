@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from softprompt.report.drawing import STYLE, Drawing
+from softprompt.report.drawing import STYLE, Drawing, fonts_for
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -217,6 +217,8 @@ def attribution(table: pd.DataFrame, title: str) -> Drawing:
     names = table.drop_duplicates("row").set_index("row")["started_as"]
     labels = [f"{row}  {_plain(names[row])}" if isinstance(names[row], str) else str(row) for row in rows]
     figure.axes[0].set(yticks=rows, yticklabels=labels, ylim=(len(rows) - 0.4, -0.6))
+    for label in figure.axes[0].get_yticklabels():
+        label.set_fontfamily(fonts_for(label.get_text()))
     figure.suptitle(f"{title}: what changing a row costs", x=0.01, ha="left", weight="bold", size=10)
     return drawing
 
@@ -244,16 +246,17 @@ def neighbours(table: pd.DataFrame, title: str) -> Drawing:
         y = rows.index(row["row"])
         x = first + width * runs.index(row["run"]) + 1.35 * ranks.index(row["rank"])
         colour = KEPT if row["kept"] else NAMED if row["in_lexicon"] else "#222222"
-        text = axis.text(
-            x, y, _plain(row["token"]), color=colour, weight="bold" if colour != "#222222" else "normal"
-        )
+        shown = _plain(row["token"])
+        weight = "bold" if colour != "#222222" else "normal"
+        text = axis.text(x, y, shown, color=colour, weight=weight, family=fonts_for(shown))
         drawing.tip(
             text, f"row {row['row']}, rank {row['rank']}: {row['token']!r}, cosine {row['cosine']:.3f}"
         )
         if row["rank"] == 1:
             axis.text(0, y, str(row["row"]), color="#777777")
             if isinstance(row["started_as"], str):
-                axis.text(0.35, y, _plain(str(row["started_as"])), color="#777777")
+                shown = _plain(row["started_as"])
+                axis.text(0.35, y, shown, color="#777777", family=fonts_for(shown))
     return drawing
 
 
