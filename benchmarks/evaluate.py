@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/evaluate.py --task cb
 
 PEFT is used as its documentation does: left-padded batches, greedy `generate`, as many new tokens as the longest answer
-has. Ours reads every text once, puts every answer of the task behind it, and compares argmaxes: more than `generate`
+has. Ours reads every text once (BLOOM; another model once per answer), puts every answer of the task behind it, and compares argmaxes: more than `generate`
 tells, for it scores the other answers, too. The two alternate in one process, after a check that ours finds what PEFT
 writes to be written. The last line printed is one JSON object.
 """

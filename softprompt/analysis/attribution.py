@@ -12,9 +12,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from softprompt.analysis.statistics import Weights, bootstrap_ratio, crossed_weights, interval, weighted_sums
+from softprompt.analysis.statistics import (
+    Weights,
+    bootstrap_mean,
+    bootstrap_ratio,
+    crossed_weights,
+    interval,
+    weighted_sums,
+)
 
 Matrix = Float[Tensor, "_ d"]
+LEAST_ROWS = 5
 EDITS = ("dropped", "as it started", "nearest token", "mean embedding")
 
 
@@ -65,25 +73,32 @@ def kept_against_others(table: pd.DataFrame) -> pd.DataFrame:
     """Per task, start and edit: does changing a row that kept its token cost more than changing another?
 
     `table` has the lines of `attribution_table` of several runs with `run`, `task`, `variant` and `kept`. `difference`
-    is the mean rise in loss over kept rows less that over the others; its 95% interval resamples runs and rows. Where
-    all rows are kept, or none, there is nothing to compare: NaN.
+    is the mean rise in loss over kept rows less that over the others; its 95% interval resamples runs and rows, and is
+    NaN unless there are `LEAST_ROWS` rows of either kind: of fewer, resampling cannot tell how much rows differ.
     """
     lines = []
     for (task, variant, edit), own in table.groupby(["task", "variant", "edit"], sort=False):
-        change = own.pivot(index="run", columns="row", values="loss_change").to_numpy()
-        kept = own.pivot(index="run", columns="row", values="kept").to_numpy().astype(float)
-        once = np.ones((1, len(kept))), np.ones((1, kept.shape[1]))
-        low, high = interval(_difference(change, kept, crossed_weights(*kept.shape)))
+        by_kind = own.assign(other=~own["kept"]).astype({"kept": float, "other": float})
+        change, of_kept, of_others = (
+            # A shorter prompt's missing rows are of neither kind.
+            by_kind.pivot(index="run", columns="row", values=name).fillna(0.0).to_numpy()
+            for name in ("loss_change", "kept", "other")
+        )
+        runs, rows = change.shape
+        once = np.ones((1, runs)), np.ones((1, rows))
+        low, high = np.nan, np.nan
+        if min(of_kept.any(0).sum(), of_others.any(0).sum()) >= LEAST_ROWS:
+            low, high = interval(_difference(change, of_kept, of_others, crossed_weights(runs, rows)))
         lines.append(
             {
                 "task": task,
                 "variant": variant,
                 "edit": edit,
-                "kept_rows": int(kept.sum()),
-                "other_rows": int((1 - kept).sum()),
-                "kept": change[kept == 1].mean() if kept.any() else np.nan,
-                "others": change[kept == 0].mean() if not kept.all() else np.nan,
-                "difference": float(_difference(change, kept, once)[0]),
+                "kept_rows": int(of_kept.sum()),
+                "other_rows": int(of_others.sum()),
+                "kept": change[of_kept == 1].mean() if of_kept.any() else np.nan,
+                "others": change[of_others == 1].mean() if of_others.any() else np.nan,
+                "difference": float(_difference(change, of_kept, of_others, once)[0]),
                 "low": low,
                 "high": high,
             }
@@ -92,10 +107,12 @@ def kept_against_others(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(
-    change: Float[np.ndarray, "R n"], kept: Float[np.ndarray, "R n"], weights: Weights
+    change: Float[np.ndarray, "R n"],
+    kept: Float[np.ndarray, "R n"],
+    others: Float[np.ndarray, "R n"],
+    weights: Weights,
 ) -> Float[np.ndarray, "b"]:
-    """Weighted mean of the changes where kept is 1, less that where it is 0; NaN where either has no weight."""
-    others = 1 - kept
+    """Weighted mean of the changes where kept is 1, less that where others is 1; NaN where either has no weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
         of_kept = weighted_sums(change * kept, weights) / weighted_sums(kept, weights)
         of_others = weighted_sums(change * others, weights) / weighted_sums(others, weights)
@@ -110,7 +127,8 @@ def discretised_table(
 
     `labels` has `task` and `variant` of every run; `answers` has, as `tuned`, `discretised`, `start` and `no_prompt`,
     for every run which of its task's E examples are answered rightly. `share_of_gain` is the part of the tuned prompts'
-    gain over no prompt that the tokens keep, with a 95% interval that resamples runs and examples.
+    gain over no prompt that the tokens keep, with a 95% interval that resamples runs and examples; NaN where the
+    gain's own interval holds 0, since what is divided by next to nothing says nothing.
     """
     lines = []
     for (task, variant), own in labels.groupby(["task", "variant"], sort=False):
@@ -118,7 +136,8 @@ def discretised_table(
             kind: np.stack([found[i] for i in own.index]).astype(float) for kind, found in answers.items()
         }
         left, gain = right["discretised"] - right["no_prompt"], right["tuned"] - right["no_prompt"]
-        low, high = bootstrap_ratio(left, gain)
+        sure = bootstrap_mean(gain)[0] > 0
+        low, high = bootstrap_ratio(left, gain) if sure else (np.nan, np.nan)
         lines.append(
             {
                 "task": task,
@@ -126,7 +145,7 @@ def discretised_table(
                 "runs": len(left),
                 "n": left.shape[1],
                 **{kind: found.mean() for kind, found in right.items()},
-                "share_of_gain": left.mean() / gain.mean() if gain.mean() else np.nan,
+                "share_of_gain": left.mean() / gain.mean() if sure else np.nan,
                 "low": low,
                 "high": high,
             }

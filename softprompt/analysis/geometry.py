@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
@@ -114,7 +114,7 @@ def equidistance_table(distances: pd.DataFrame, resamples: int = 2000, seed: int
             matrix[i, j] = matrix[j, i] = distance
         generator = np.random.default_rng(seed)
         drawn = generator.integers(0, len(runs), (resamples, len(runs)))
-        variation = [_variation(matrix[np.ix_(order, order)]) for order in drawn]
+        variation = [_variation(matrix, order) for order in drawn]
         known = [value for value in variation if np.isfinite(value)]
         low, high = np.quantile(known, [0.025, 0.975]) if known and len(runs) > 2 else (np.nan, np.nan)
         rows.append(
@@ -123,7 +123,7 @@ def equidistance_table(distances: pd.DataFrame, resamples: int = 2000, seed: int
                 "pairs": len(pairs),
                 "mean": pairs["distance"].mean(),
                 "deviation": pairs["distance"].std(ddof=0),
-                "variation": _variation(matrix),
+                "variation": _variation(matrix, np.arange(len(runs))),
                 "low": low,
                 "high": high,
             }
@@ -131,8 +131,10 @@ def equidistance_table(distances: pd.DataFrame, resamples: int = 2000, seed: int
     return pd.DataFrame(rows)
 
 
-def _variation(matrix: Float[np.ndarray, "k k"]) -> float:
-    """Coefficient of variation of the distances above the diagonal, pairs of a run with itself left out."""
-    values = matrix[np.triu_indices(len(matrix), 1)]
-    values = values[values > 0]
-    return float(values.std() / values.mean()) if len(values) else float("nan")
+def _variation(matrix: Float[np.ndarray, "k k"], order: Int[np.ndarray, "k"]) -> float:
+    """Coefficient of variation of the distances between the runs that were drawn, pairs of a run with itself left out;
+    NaN where all of them are the same prompt."""
+    first, second = np.triu_indices(len(order), 1)
+    pairs = order[first] != order[second]
+    values = matrix[order[first], order[second]][pairs]
+    return float(values.std() / values.mean()) if len(values) and values.any() else float("nan")

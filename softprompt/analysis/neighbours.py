@@ -35,12 +35,14 @@ def neighbour_table(
     initial_tokens: Sequence[int],
     text_of: Callable[[int], str],
 ) -> pd.DataFrame:
-    """One line per prompt row and neighbour: row, the token it started from, rank, token and cosine."""
+    """One line per prompt row and neighbour: row, the token it started from, rank, token, cosine, and whether it is the
+    very token that the row started from."""
     return pd.DataFrame(
         [
             {
                 "row": row,
                 "started_as": text_of(initial_tokens[row]) if initial_tokens else None,
+                "kept": bool(initial_tokens) and token == initial_tokens[row],
                 "rank": rank + 1,
                 "token": text_of(token),
                 "token_id": token,
@@ -56,14 +58,16 @@ def kept_table(neighbours: pd.DataFrame) -> pd.DataFrame:
     """Per task and start, how many rows still have the token that they started from as their nearest.
 
     `kept` is the share over rows and runs, `kept_by_all` counts the rows that do so in every run, and
-    `which` names those. Prompts that started from no tokens are left out.
+    `which` names those, where all runs started from the same. Prompts that started from no tokens are left out.
     """
     first = neighbours[(neighbours["rank"] == 1) & neighbours["started_as"].notna()]
     rows = []
     for (task, variant), own in first.groupby(["task", "variant"], sort=False):
-        stayed = (own["token"] == own["started_as"]).groupby(own["row"]).mean()
+        stayed = own["kept"].groupby(own["row"]).mean()
         everywhere = stayed.index[stayed == 1]
-        names = own.drop_duplicates("row").set_index("row")["started_as"]
+        names = own.groupby("row")["started_as"].agg(
+            lambda found: found.iloc[0] if found.nunique() == 1 else ""
+        )
         rows.append(
             {
                 "task": task,
@@ -75,4 +79,5 @@ def kept_table(neighbours: pd.DataFrame) -> pd.DataFrame:
                 "which": " ".join(names[everywhere].str.strip()),
             }
         )
-    return pd.DataFrame(rows)
+    columns = ["task", "variant", "runs", "rows", "kept", "kept_by_all", "which"]
+    return pd.DataFrame(rows, columns=columns)

@@ -96,7 +96,7 @@ def start_table(curves: pd.DataFrame) -> pd.DataFrame:
                     "best": np.mean([curve["exact_match"].max() for curve in by_run]),
                     "level": level,
                     "reached_by": int(np.isfinite(steps).sum()),
-                    "median_steps_to_level": float(np.median(steps)),
+                    "median_steps_to_level": float(np.median(steps)) if level else np.nan,
                 }
             )
     return pd.DataFrame(rows)

@@ -1,8 +1,8 @@
 """BLOOM without padding: the same function as Hugging Face's, on the same weights, with less work.
 
 The rows of every prompt once, the tokens of every text once, and the answers' tokens stay packed in one `[T, d]`
-matrix through every linear layer and norm. They are laid out in grids only inside attention, where the keys of an
-answer are its prompt's rows, its text, and its own tokens. In the last block nothing but the answer positions goes
+matrix through every linear layer and norm. In attention the keys of an answer are its prompt's rows, its text, and
+its own tokens. In the last block nothing but the answer positions goes
 past attention.
 """
 

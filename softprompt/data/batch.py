@@ -21,7 +21,7 @@ class Batch:
     prompt_of: Int[Tensor, "B"]  # which prompt stands in front of each text
     answer_ids: Int[Tensor, "A"]
     answer_lengths: Int[Tensor, "S"]
-    text_of: Int[Tensor, "S"]  # which text each answer stands behind
+    text_of: Int[Tensor, "S"]  # which text each answer stands behind, in the order of the texts
 
     @staticmethod
     def pack(

@@ -214,8 +214,8 @@ def attribution(table: pd.DataFrame, title: str) -> Drawing:
         axis.axvline(0, color="#999999", lw=0.8)
         axis.set(title=edit, xlabel="nats per answer")
         axis.xaxis.set_major_locator(MaxNLocator(3))
-    names = table.drop_duplicates("row").set_index("row")["started_as"]
-    labels = [f"{row}  {_plain(names[row])}" if isinstance(names[row], str) else str(row) for row in rows]
+    starts = _shared_starts(table)
+    labels = [f"{row}  {_plain(starts[row])}" if row in starts else str(row) for row in rows]
     figure.axes[0].set(yticks=rows, yticklabels=labels, ylim=(len(rows) - 0.4, -0.6))
     for label in figure.axes[0].get_yticklabels():
         label.set_fontfamily(fonts_for(label.get_text()))
@@ -229,7 +229,8 @@ def neighbours(table: pd.DataFrame, title: str) -> Drawing:
     runs = list(dict.fromkeys(table["run"]))
     rows = sorted(table["row"].unique())
     ranks = sorted(table["rank"].unique())
-    started = table["started_as"].notna().any()
+    starts = _shared_starts(table)
+    started = len(starts) == len(rows)
     width = 1.35 * len(ranks) + 0.15
     figure = Figure(figsize=(width * len(runs) + 1.6 * started + 0.4, 0.2 * len(rows) + 0.8))
     drawing = Drawing(figure)
@@ -240,12 +241,15 @@ def neighbours(table: pd.DataFrame, title: str) -> Drawing:
     axis.text(0, -2.4, title, weight="bold", size=10)
     if started:
         axis.text(0.35, -1, "started as", color="#777777")
+    for number, start in starts.items() if started else ():
+        shown = _plain(start)
+        axis.text(0.35, rows.index(number), shown, color="#777777", family=fonts_for(shown))
     for place, run in enumerate(runs):
         axis.text(first + width * place, -1, run, color="#777777")
     for row in table.to_dict("records"):
         y = rows.index(row["row"])
         x = first + width * runs.index(row["run"]) + 1.35 * ranks.index(row["rank"])
-        colour = KEPT if row["kept"] else NAMED if row["in_lexicon"] else "#222222"
+        colour = KEPT if row["of_start"] else NAMED if row["in_lexicon"] else "#222222"
         shown = _plain(row["token"])
         weight = "bold" if colour != "#222222" else "normal"
         text = axis.text(x, y, shown, color=colour, weight=weight, family=fonts_for(shown))
@@ -254,10 +258,13 @@ def neighbours(table: pd.DataFrame, title: str) -> Drawing:
         )
         if row["rank"] == 1:
             axis.text(0, y, str(row["row"]), color="#777777")
-            if isinstance(row["started_as"], str):
-                shown = _plain(row["started_as"])
-                axis.text(0.35, y, shown, color="#777777", family=fonts_for(shown))
     return drawing
+
+
+def _shared_starts(table: pd.DataFrame) -> dict[int, str]:
+    """By row, the token that all runs started from, where it is the same."""
+    known = table[table["started_as"].notna()].groupby("row")["started_as"]
+    return {int(str(row)): str(found.iloc[0]) for row, found in known if found.nunique() == 1}
 
 
 def _plain(token: str) -> str:

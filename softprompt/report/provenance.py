@@ -40,14 +40,14 @@ def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Sect
 def in_short(about: dict[str, Any]) -> dict[str, str]:
     """What of it stands at the end of the page."""
     model, runs = about["model"], about["runs"]
-    hashes = {name: value for run in runs for name, value in run["hashes"].items()}
+    hashes = {(name, value) for run in runs for name, value in run["hashes"].items()}
     versions = sorted({f"{name} {version}" for run in runs for name, version in run["versions"].items()})
     return {
         "made": about["made"],
         "runs": f"{len(runs)}, of commit {', '.join(sorted({str(run['commit']) for run in runs}))}",
         "model": f"{model['id']} {model['revision'] or ''} in {model['dtype']}",
         "versions": ", ".join(versions),
-        "files (SHA-256)": ", ".join(f"{name} {value[:12]}" for name, value in sorted(hashes.items())),
+        "files (SHA-256)": ", ".join(f"{name} {value[:12]}" for name, value in sorted(hashes)),
         "settings": ", ".join(
             f"{key}={value}" for key, value in about["settings"].items() if isinstance(value, str | int)
         ),

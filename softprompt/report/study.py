@@ -1,11 +1,10 @@
 """What an analysis starts from: the finished runs of one model, and what their prompts answer on every task."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from rich.progress import track
 from safetensors.numpy import load, save
 from torch import Tensor
 
+from softprompt.analysis.neighbours import nearest_tokens
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
 from softprompt.data.examples import Example, tokenise
 from softprompt.data.sources import read_records
@@ -23,7 +23,8 @@ from softprompt.errors import UserError
 from softprompt.evaluation import AnswerScores, score_all
 from softprompt.files import sha256, write_atomically
 from softprompt.prompt import SoftPrompt
-from softprompt.run import CIRCUMSTANCES, FinishedRun, find_runs
+from softprompt.report.variants import variant_names
+from softprompt.run import FinishedRun, find_runs
 from softprompt.settings import DataSettings, Settings, TaskSettings
 from softprompt.tasks import render
 
@@ -68,7 +69,7 @@ class Study:
             )
         )
         self.runs.sort(key=lambda run: (order[run.settings.prompt.init], names[run.path], run.settings.seed))
-        models = {run.settings.model.id for run in self.runs}
+        models = {f"{run.settings.model.id} in {run.result['backbone']['dtype']}" for run in self.runs}
         if len(models) > 1:
             raise UserError(
                 f"sweep={folder}: its runs are of {len(models)} models ({', '.join(sorted(models))}), whose "
@@ -100,12 +101,29 @@ class Study:
 
     @cached_property
     def targets(self) -> dict[str, Target]:
-        """The validation set of every task that a run was trained on."""
-        found = {}
+        """The validation set of every task that a run was trained on.
+
+        Raises:
+            UserError: data or model are not what a run was trained with, or runs of one task have another template.
+        """
+        found: dict[str, Target] = {}
         for run in self.runs:
             task, data = run.settings.task, run.settings.data
             if task.name not in found:
                 found[task.name] = self._target(task, data)
+            target = found[task.name]
+            if replace(task, instruction=target.task.instruction) != target.task:
+                raise UserError(
+                    f"{run.path}: its template or verbalizers are not those of other runs of task {task.name!r}; give it "
+                    "a sweep of its own"
+                )
+            now = {**target.fingerprint, **(model_fingerprint(self.settings.model))}
+            changed = [name for name, value in run.result["hashes"].items() if now.get(name) != value]
+            if changed:
+                raise UserError(
+                    f"{run.path}: was trained with another {changed[0]} than is there now; analyse it where that is, or "
+                    "train it anew in a sweep of its own"
+                )
         return found
 
     def _target(self, task: TaskSettings, data: DataSettings) -> Target:
@@ -129,10 +147,19 @@ class Study:
 
     @cached_property
     def _mean_as_read(self) -> Float[Tensor, "d"]:
-        total, count = torch.zeros(self.backbone.width), 0
-        for chunk in self.backbone.embedding_chunks():
-            total, count = total + self.backbone.as_read(chunk).sum(0), count + len(chunk)
-        return total / count
+        return _mean(map(self.backbone.as_read, self.backbone.embedding_chunks()))
+
+    @cached_property
+    def mean_embedding(self) -> Float[Tensor, "d"]:
+        """The vocabulary's mean, as it is stored."""
+        return _mean(self.backbone.embedding_chunks())
+
+    @cached_property
+    def nearest(self) -> list[list[int]]:
+        """The token nearest to every row of every prompt, as they are stored."""
+        rows = torch.cat([prompt.matrix for prompt in self.prompts])
+        ids, _ = nearest_tokens(rows, self.vocabulary("raw"), 1)
+        return [part[:, 0].tolist() for part in torch.split(ids, [len(p.matrix) for p in self.prompts])]
 
     def text_of(self, token: int) -> str:
         """A token as a reader would write it."""
@@ -164,7 +191,7 @@ class Study:
         paths = [
             self.folder / "analysis" / "cache" / f"{_content(common, group)}.safetensors" for group in groups
         ]
-        missing = [index for index, path in enumerate(paths) if not path.exists()]
+        missing = list({path: index for index, path in enumerate(paths) if not path.exists()}.values())
         # Several small groups go side by side; a large one goes alone.
         side_by_side = max(1, PROMPTS_AT_ONCE // max(map(len, groups), default=1))
         for start in track(
@@ -191,41 +218,10 @@ class Study:
         return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}
 
 
-def variant_names(runs: Sequence[Settings]) -> list[str]:
-    """What sets a sweep's runs apart besides task and seed: their start, and all else that was asked differently.
-
-    `text`, or in a sweep over optimisers `text, sgd`, or over learning rates `text, optim.lr=0.01`.
-    """
-    asked = []
-    for run in runs:
-        groups = {"prompt": run.prompt, "optim": run.optim, "trainer": run.trainer, "data": run.data}
-        asked.append(
-            {
-                f"{group}.{key}": value
-                for group, settings in groups.items()
-                for key, value in asdict(settings).items()
-                if key not in CIRCUMSTANCES.get(group, ()) and (group, key) != ("prompt", "init")
-            }
-        )
-
-    def differs(key: str, mine: dict[str, Any]) -> bool:
-        # An optimiser's own keys tell its runs apart from each other, not from another optimiser's.
-        of_a_kind = [
-            other for other in asked if other["optim.name"] == mine["optim.name"] or key == "optim.name"
-        ]
-        return any(other.get(key) != mine[key] for other in of_a_kind)
-
-    return [
-        ", ".join(
-            [run.prompt.init]
-            + [
-                str(mine[key]) if key == "optim.name" else f"{key}={mine[key]}"
-                for key in mine
-                if differs(key, mine)
-            ]
-        )
-        for run, mine in zip(runs, asked, strict=True)
-    ]
+def _mean(chunks: Iterable[Float[Tensor, "_ d"]]) -> Float[Tensor, "d"]:
+    sums, counts = zip(*((chunk.sum(0), len(chunk)) for chunk in chunks), strict=True)
+    mean: Float[Tensor, d] = torch.stack(sums).sum(0) / sum(counts)
+    return mean
 
 
 def _content(common: bytes, group: Sequence[Float[Tensor, "_ d"]]) -> str:

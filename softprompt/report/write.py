@@ -24,7 +24,7 @@ from softprompt.report.terminal import score_screen
 from softprompt.settings import AnalysisSettings
 from softprompt.tracking import track_report
 
-# In the order of the page. A part may find that it has nothing to say.
+# By the names that `parts` asks for them with. A part may find that it has nothing to say.
 PARTS: dict[str, Callable[[Study, AnalysisSettings], Section | None]] = {
     "scores": lambda study, settings: scores(study),
     "neighbours": neighbours,

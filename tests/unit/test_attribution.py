@@ -1,6 +1,5 @@
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 
 from softprompt.analysis.attribution import (
@@ -53,8 +52,26 @@ def test_kept_rows_against_others_by_hand():
     (row,) = kept_against_others(changes(kept, [[3.0, 1.0, 1.0, 0.0]] * 3)).to_dict("records")
     assert (row["kept_rows"], row["other_rows"]) == (6, 6)
     assert (row["kept"], row["others"], row["difference"]) == (2.0, 0.5, 1.5)
-    # Rows are few: drawing the kept row that costs 1 twice and the other that costs 1 twice happens, and is 0.
-    assert row["low"] == pytest.approx(0.0) and row["high"] == pytest.approx(3.0)
+    assert np.isnan([row["low"], row["high"]]).all()  # two rows of a kind are too few for an interval
+
+
+def test_a_shorter_prompt_s_missing_rows_are_of_neither_kind():
+    table = pd.concat([changes([[True, False]], [[2.0, 1.0]]), changes([[True]], [[4.0]]).assign(run=1)])
+    (row,) = kept_against_others(table).to_dict("records")
+    assert (row["kept_rows"], row["other_rows"], row["kept"], row["others"]) == (2, 1, 3.0, 1.0)
+
+
+def test_chance_is_seldom_taken_for_a_difference():
+    generator = np.random.default_rng(0)
+    found = 0
+    for _ in range(60):
+        kept = np.tile(np.arange(15) < 6, (4, 1))
+        cost = generator.normal(size=15) + 0.3 * generator.normal(
+            size=(4, 15)
+        )  # rows differ, their kinds do not
+        (row,) = kept_against_others(changes(kept.tolist(), cost.tolist())).to_dict("records")
+        found += row["low"] > 0 or row["high"] < 0
+    assert found <= 12  # of 60, where 3 would be nominal and resampling six rows is a little sure of itself
 
 
 def test_a_difference_in_every_row_and_run_has_an_interval_without_zero():

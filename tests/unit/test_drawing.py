@@ -32,7 +32,7 @@ WORDS = [
 def table() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"run": "a", "row": row, "rank": 1, "started_as": word, "token": word, "kept": row % 2 == 0,
+            {"run": "a", "row": row, "rank": 1, "started_as": word, "token": word, "of_start": row % 2 == 0,
              "in_lexicon": False, "cosine": 0.5}
             for row, word in enumerate(WORDS)
         ]

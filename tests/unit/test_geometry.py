@@ -82,3 +82,14 @@ def test_the_nearest_run_of_each():
         ["a", "b", "c"], ["x"] * 3, [torch.tensor([[v]]) for v in (0.0, 1.0, 3.0)], "pad"
     )
     assert nearest_run(distances) == {"a": "b", "b": "a", "c": "b"}
+
+
+def test_equal_prompts_count_as_distances_of_nought():
+    """Three times the same prompt and one other: three distances are 0 and three are 1."""
+    prompts = [torch.zeros(1, 1)] * 3 + [torch.ones(1, 1)]
+    distances = distance_table(list("abcd"), ["x"] * 4, prompts, "pad")
+    (row,) = equidistance_table(distances).to_dict("records")
+    assert row["mean"] == 0.5 and row["variation"] == pytest.approx(1.0)
+    assert row["low"] < 1.0 <= row["high"]
+    same = equidistance_table(distance_table(list("ab"), ["x"] * 2, prompts[:2], "pad"))
+    assert np.isnan(same["variation"]).all()

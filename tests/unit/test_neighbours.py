@@ -33,6 +33,7 @@ def test_a_table_row_per_neighbour():
         torch.tensor([[0, 2]]), torch.tensor([[1.0, 0.7]]), [3], lambda token: f"t{token}"
     )
     assert table.token.tolist() == ["t0", "t2"]
+    assert table.kept.tolist() == [False, False]
     assert table.started_as.tolist() == ["t3", "t3"] and table["rank"].tolist() == [1, 2]
 
 
@@ -47,6 +48,7 @@ def test_kept_rows_are_counted_over_runs():
                 "rank": rank,
                 "started_as": start,
                 "token": token,
+                "kept": token == start,
             }
             for run, tokens in {"a": ["x", "y"], "b": ["x", "z"]}.items()
             for row, (start, token) in enumerate(zip(["x", "y"], tokens, strict=True))
@@ -61,4 +63,5 @@ def test_rows_that_started_from_no_token_keep_none():
     table = neighbour_table(torch.tensor([[0]]), torch.tensor([[1.0]]), [], str).assign(
         task="cb", variant="random", run="a"
     )
-    assert kept_table(table).empty
+    kept = kept_table(table)
+    assert kept.empty and "kept_by_all" in kept

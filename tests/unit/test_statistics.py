@@ -62,3 +62,10 @@ def test_a_ratio_s_interval_holds_it_and_shrinks_with_examples():
     few_low, few_high = bootstrap_ratio(half[:, :20], np.ones((2, 20)))
     assert few_high - few_low > 2 * (high - low)
     assert np.isnan(bootstrap_ratio(half, np.zeros_like(half))).all()
+
+
+def test_many_things_are_relabelled_at_random():
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(9, 9))
+    assert mantel(first, first)["p"] == pytest.approx(1 / 5000, abs=1e-9)
+    assert mantel(first, generator.normal(size=(9, 9)))["p"] > 0.01

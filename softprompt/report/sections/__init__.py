@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from softprompt.files import sha256
 from softprompt.report.drawing import Drawing
 
 
@@ -25,8 +26,13 @@ class Section:
 
 
 def figure_name(stem: str, variant: str) -> str:
-    """`transfer` for the prompts that started from text, and `transfer_random` for others."""
-    return stem if variant == "text" else f"{stem}_{re.sub(r'[^A-Za-z0-9.=]+', '_', variant)}"
+    """`transfer` for the prompts that started from text, and `transfer_random` for others; a name for a file."""
+    if variant == "text":
+        return stem
+    short = re.sub(r"[^A-Za-z0-9.=]+", "_", variant)
+    # Two long variants, or two in other scripts, may look alike when cut and spelled so.
+    plain = variant.isascii() and len(variant) <= 60
+    return f"{stem}_{short if plain else f'{short[:40]}_{sha256(variant.encode())[:6]}'}"
 
 
 def interval(low: float, high: float, spec: str = "+.0f") -> str:

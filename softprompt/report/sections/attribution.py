@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 
 import pandas as pd
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from softprompt.analysis.attribution import (
     attribution_table,
@@ -13,7 +10,6 @@ from softprompt.analysis.attribution import (
     edited_prompts,
     kept_against_others,
 )
-from softprompt.analysis.neighbours import nearest_tokens
 from softprompt.report.figures import attribution as attribution_figure
 from softprompt.report.sections import Section, figure_name, interval, spread
 from softprompt.report.study import Study
@@ -24,16 +20,16 @@ NO_DIFFERENCE = 0.01  # nats per answer
 
 def attribution(study: Study, settings: AnalysisSettings) -> Section:
     """The cost of changing each row of each prompt."""
-    nearest = _nearest(study)
-    total, count = torch.zeros(study.backbone.width), 0
-    for chunk in study.backbone.embedding_chunks():
-        total, count = total + chunk.sum(0), count + len(chunk)
+    nearest = study.nearest
     tables = []
     for task in study.targets:
         own = list(study.labels.index[study.labels["task"] == task])
         edits = [
             edited_prompts(
-                study.prompts[i].matrix, study.starts[i], study.backbone.embed(nearest[i]), total / count
+                study.prompts[i].matrix,
+                study.starts[i],
+                study.backbone.embed(nearest[i]),
+                study.mean_embedding,
             )
             for i in own
         ]
@@ -75,7 +71,7 @@ def attribution(study: Study, settings: AnalysisSettings) -> Section:
 
 def discretised(study: Study) -> Section:
     """Prompts put back into words."""
-    nearest = _nearest(study)
+    nearest = study.nearest
     answers: dict[str, list[object]] = {
         kind: [None] * len(study.runs) for kind in ("no_prompt", "start", "discretised", "tuned")
     }
@@ -102,13 +98,6 @@ def discretised(study: Study) -> Section:
         {},
         {"discretised": table, "words": words},
     )
-
-
-def _nearest(study: Study) -> list[list[int]]:
-    """The nearest token of every row of every prompt."""
-    rows: Float[Tensor, "n d"] = torch.cat([prompt.matrix for prompt in study.prompts])
-    ids, _ = nearest_tokens(rows, study.vocabulary("raw"), 1)
-    return [part[:, 0].tolist() for part in torch.split(ids, [len(p.matrix) for p in study.prompts])]
 
 
 def _idle(table: pd.DataFrame) -> Iterator[str]:
@@ -155,8 +144,8 @@ def _digest(kept: pd.DataFrame) -> pd.DataFrame:
                 "kept rows cost": f"{row['kept']:.3f}" if row["kept_rows"] else "–",
                 "other rows cost": f"{row['others']:.3f}" if row["other_rows"] else "–",
                 "difference": f"{row['difference']:+.3f} {interval(row['low'], row['high'], '+.3f')}"
-                if row["kept_rows"] and row["other_rows"]
-                else "–",
+                if row["low"] == row["low"]
+                else "too few of one kind",
             }
             for row in kept[kept["edit"].isin(("dropped", "mean embedding"))].to_dict("records")
         ]
@@ -182,7 +171,9 @@ def _left_digest(table: pd.DataFrame) -> pd.DataFrame:
                     kind.replace("_", " "): f"{row[kind]:.1%}"
                     for kind in ("no_prompt", "start", "discretised", "tuned")
                 },
-                "left of the gain": f"{row['share_of_gain']:.0%} {interval(100 * row['low'], 100 * row['high'], '.0f')}",
+                "left of the gain": f"{row['share_of_gain']:.0%} {interval(100 * row['low'], 100 * row['high'], '.0f')}"
+                if row["share_of_gain"] == row["share_of_gain"]
+                else "no sure gain",
             }
             for row in table.to_dict("records")
         ]

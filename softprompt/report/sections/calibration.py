@@ -42,6 +42,8 @@ def calibration(study: Study, settings: AnalysisSettings) -> Section | None:
                     }
                     | precision_against_truth(nearest.numpy(), known, vocabulary)
                 )
+    if not rows:  # tasks of one's own, which it was not taught
+        return None
     table = pd.DataFrame(rows)
     return Section(
         "How far to trust the readings",
@@ -60,16 +62,11 @@ def _trust(table: pd.DataFrame) -> Iterator[str]:
     raw = table[table["space"] == "raw"]
     for variant, own in raw.groupby("variant", sort=False):
         tuned, start = own[own["prompt"] == "tuned"], own[own["prompt"] == "start"]
-        gained = tuned["precision"].mean() - start["precision"].mean()
-        verdict = "tuning wrote them there" if gained > 0.05 else "but so they were before tuning: no finding"
+        above, before = ((found["precision"] > found["chance_high"]).sum() for found in (tuned, start))
         yield (
             f"From {variant}, {spread(tuned['precision'])} of the nearest tokens are words that the model was taught for "
-            f"the task, before tuning {spread(start['precision'])}, by chance {spread(tuned['chance'])}"
-            + (
-                f"; {verdict}."
-                if (tuned["precision"] > tuned["chance_high"]).any()
-                else ": not above chance."
-            )
+            f"the task, surely above chance ({spread(tuned['chance'])}) on {above} of {len(tuned)} tasks; before tuning "
+            f"{spread(start['precision'])}, above chance on {before}."
         )
 
 

@@ -119,10 +119,10 @@ def _clustered(study: Study, alignment: str) -> Iterator[str]:
 def _grown(table: pd.DataFrame) -> Iterator[str]:
     raw = table[table["space"] == "raw"]
     grown = raw["row_norm"] / raw["start_norm"] - 1
-    if grown.mean() >= 0.005:
+    if abs(grown.mean()) >= 0.005:
         yield (
-            f"Rows are {grown.mean():.0%} longer than they were at the start, in {(grown > 0).sum()} of {len(raw)} runs: "
-            "under a LayerNorm length is free, and Adam's steps only add to it."
+            f"As stored, rows are {grown.mean():+.0%} longer than they were at the start; they have grown in "
+            f"{(grown > 0).sum()} of {len(raw)} runs."
         )
 
 

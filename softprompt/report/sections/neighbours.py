@@ -73,7 +73,7 @@ def _in_space(study: Study, space: str, settings: AnalysisSettings) -> pd.DataFr
             pd.DataFrame({name: [value] * len(found) for name, value in label.items()}).join(
                 found.assign(
                     moved=[float(own_moved[row]) for row in found["row"]],
-                    kept=found["token_id"].isin(tokens),
+                    of_start=found["token_id"].isin(tokens),
                     in_lexicon=[token.strip().casefold() in lexicon for token in found["token"]],
                     space=space,
                 )
@@ -103,10 +103,13 @@ def _nearness(raw: pd.DataFrame) -> Iterator[str]:
 
 
 def _named(raw: pd.DataFrame) -> Iterator[str]:
-    tuned = raw[(raw["prompt"] == "tuned") & raw["in_lexicon"]]
+    tuned = raw[(raw["prompt"] == "tuned") & raw["in_lexicon"] & ~raw["of_start"]]
     if len(tuned):
         words = ", ".join(f"“{word.strip()}”" for word in tuned["token"].value_counts().index[:5])
-        yield f"Words of the lexicon are among the neighbours of {tuned['run'].nunique()} runs: {words}."
+        yield (
+            f"Words of the lexicon that they did not start from are among the neighbours of {tuned['run'].nunique()} "
+            f"runs: {words}."
+        )
 
 
 def _digest(raw: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,8 @@ from softprompt.report.study import Study
 
 def scores(study: Study) -> Section:
     """Scores by run and by task, the learning curves, and how soon each start gets there."""
-    runs = score_table([run.result for run in study.runs], list(study.labels["variant"]))
+    results = [{**run.result, "run": run.path.name} for run in study.runs]
+    runs = score_table(results, list(study.labels["variant"]))
     right: dict[str, Bool[np.ndarray, E]] = {}
     for task in study.targets:
         own = study.labels.index[study.labels["task"] == task]
@@ -38,9 +39,10 @@ def scores(study: Study) -> Section:
     return Section(
         "Scores",
         "Exact match on validation: the model writes the right answer and ends there. The 95% interval of a task "
-        "resamples its runs and its examples; that of a single run (scores.csv) is Wilson's, over examples. A level "
-        "is reached at 95% of the best score that any run of the task has.",
-        [*_learned(tasks), *_starts(starts)],
+        "resamples its runs and its examples (with one run, examples alone); that of a single run (scores.csv) is "
+        "Wilson's, over examples. The level of a task is 95% of the best score that any of its runs has; it and the curves "
+        "are on the examples that the best step is picked on, which are the same unless data.holdout is set.",
+        [*_learned(tasks), *_starts(starts), *_untrained(runs)],
         _digest(tasks, starts),
         {"learning_curves": learning_curves(curves)},
         {"scores_by_task": tasks, "starts": starts, "scores": runs},
@@ -58,17 +60,26 @@ def _learned(tasks: pd.DataFrame) -> Iterator[str]:
 
 
 def _starts(starts: pd.DataFrame) -> Iterator[str]:
-    if starts["variant"].nunique() > 1:
+    learned = starts[starts["level"] > 0]
+    if learned["variant"].nunique() > 1:
         parts = [
-            f"from {variant} {spread(own['before'])} before any step and a median of "
-            f"{_steps(own['median_steps_to_level'].median())} to the level"
-            for variant, own in starts.groupby("variant", sort=False)
+            f"from {variant} {_steps(own['median_steps_to_level'].median())} ({spread(own['before'])} before any step)"
+            for variant, own in learned.groupby("variant", sort=False)
         ]
-        yield f"What they start from decides how soon: {'; '.join(parts)}."
+        yield f"Steps to the level, median over tasks and runs: {'; '.join(parts)}."
+
+
+def _untrained(runs: pd.DataFrame) -> Iterator[str]:
+    for variant, own in runs[runs["best_step"] == 0].groupby("variant", sort=False):
+        yield (
+            f"{len(own)} of the {(runs['variant'] == variant).sum()} runs from {variant} kept the prompt that they started "
+            f"from ({', '.join(dict.fromkeys(own['task']))}): no step lowered the loss that the best one is picked by. What is "
+            "said below of their prompts is said of the start."
+        )
 
 
 def _steps(median: float) -> str:
-    return f"{median:.0f} steps" if np.isfinite(median) else "more steps than were taken"
+    return f"{median:.0f}" if np.isfinite(median) else "more than were taken"
 
 
 def _digest(tasks: pd.DataFrame, starts: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +94,7 @@ def _digest(tasks: pd.DataFrame, starts: pd.DataFrame) -> pd.DataFrame:
                 "instruction": f"{row['instruction']:.1%}",
                 "tuned": f"{row['tuned']:.1%}",
                 "95% interval": interval(100 * row["low"], 100 * row["high"], ".0f"),
-                "steps to level": f"{soon[row['task'], row['variant']]:.0f}",
+                "steps to level": _steps(soon[row["task"], row["variant"]]),
                 "runs": row["runs"],
                 "n": row["n"],
             }

@@ -34,9 +34,9 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
             pairs = pairs[pairs["source"] != pairs["target"]]
             if pairs["source"].nunique() < 3:
                 continue
-            correlation = mantel(
-                as_matrix(found, "similarity").to_numpy(), as_matrix(gains, "gain").to_numpy()
-            )
+            names = list(dict.fromkeys(own["task"]))
+            alike, gained = as_matrix(found, "similarity"), as_matrix(gains, "gain")
+            correlation = mantel(alike.loc[names, names].to_numpy(), gained.loc[names, names].to_numpy())
             best = _nearest_is_best(pairs)
             correlations.append(
                 {"measure": measure, "space": space, "variant": variant, **correlation, **best}
@@ -48,14 +48,16 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
     first = study.labels["variant"].iloc[0]
     shown = table[(table["measure"] == default) & (table["space"] == "raw") & (table["variant"] == first)]
     title = f"minus Frobenius distance\n({settings.alignment}, from {first})"
-    drawings = {"similarity": heat_map(shown.dropna(subset="similarity"), "similarity", title)}
+    shown = shown.dropna(subset="similarity")
+    drawings = {"similarity": heat_map(shown, "similarity", title)} if len(shown) else {}
     if (first, "raw", default) in pairs_of:
         pairs, correlation = pairs_of[first, "raw", default]
         drawings["similarity_vs_transfer"] = similarity_against_transfer(pairs, correlation, default)
     return Section(
         "Similarity, and whether it tells what transfers",
         f"Frobenius distances need prompts of equal length: '{settings.alignment}' is the alignment drawn, the table has "
-        "all. Activity is the share of feed-forward neurons that two prompts make fire alike at a neutral token. p is "
+        "all. Activity compares which feed-forward neurons two prompts make fire at a neutral token (cosine of the two "
+        "patterns). p is "
         "Mantel's permutation test over tasks, exact, which cannot fall below 1/24 with four of them.",
         list(_findings(correlation_table, default)),
         _digest(correlation_table),
@@ -75,11 +77,11 @@ def _measured(study: Study, runs: list[int]) -> Iterator[Measured]:
 
 
 def _nearest_is_best(pairs: pd.DataFrame) -> dict[str, int]:
-    """For how many targets the most similar other task is also the one whose prompt gains most."""
+    """For how many targets the most similar other task is also the only one whose prompt gains most."""
     hits = 0
     for _, own in pairs.groupby("target"):
         nearest = own.sort_values("similarity").iloc[-1]
-        hits += nearest["gain"] == own["gain"].max()
+        hits += (own["gain"] >= nearest["gain"]).sum() == 1
     return {"nearest_is_best": int(hits), "targets": pairs["target"].nunique()}
 
 

@@ -24,8 +24,8 @@ def transfer(study: Study) -> Section:
     return Section(
         "Transfer",
         "Every run's best prompt on every task's validation set, without training: change in exact match over no "
-        "prompt, in points, mean over runs. The 95% interval resamples runs and examples, each example paired with "
-        "its own answer without a prompt. The table has the same for rank accuracy.",
+        "prompt, in points, mean over runs. The 95% interval resamples runs and examples (of one run, examples alone), "
+        "each example paired with its own answer without a prompt. The table has the same for rank accuracy.",
         list(_findings(shown)),
         _digest(shown),
         drawings,
@@ -59,9 +59,10 @@ def _findings(table: pd.DataFrame) -> Iterator[str]:
     for variant, own in others.groupby("variant", sort=False):
         best, worst = (found.iloc[0] for found in (own.nlargest(1, "gain"), own.nsmallest(1, "gain")))
         up, down = (own["low"] > 0).sum(), (own["high"] < 0).sum()
+        told = _told(best) if len(own) == 1 else f"{_told(best)}; {_told(worst)}"
         yield (
-            f"From {variant}: {_told(best)}; {_told(worst)}. Of {len(own)} pairs of tasks {up} "
-            f"surely gain, {down} surely lose."
+            f"From {variant}: {told}. Of {len(own)} pairs of tasks {up} gain with an interval above 0, {down} lose "
+            "with one below."
         )
 
 

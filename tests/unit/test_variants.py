@@ -1,6 +1,6 @@
 import pytest
 
-from softprompt.report.study import variant_names
+from softprompt.report.variants import variant_names
 from softprompt.settings import Settings
 from tests.conftest import composed
 
@@ -18,6 +18,13 @@ from tests.conftest import composed
             ["text, adam", "text, sgd, optim.lr=1.0", "text, sgd, optim.lr=2.0"],
         ),
         ([["trainer.threads=1"], ["trainer.threads=2"]], ["text", "text"]),  # a circumstance
+        # What differs between tasks alone sets no run apart from others of its task.
+        ([["task=cb", "trainer.max_epochs=5"], ["task=rte", "trainer.max_epochs=9"]], ["text", "text"]),
+        ([["prompt=text", "prompt.text=A dog"], ["prompt=random"]], ["text", "random"]),
+        (
+            [["task.instruction=A dog"], ["task.instruction=A cat"]],
+            ["text, task.instruction=A dog", "text, task.instruction=A cat"],
+        ),
     ],
 )
 def test_a_variant_is_called_by_what_sets_it_apart(sweep: list[list[str]], names: list[str]) -> None:
