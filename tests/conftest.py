@@ -29,6 +29,7 @@ from softprompt.backbone import Backbone
 from softprompt.backbone.attention import InGrids
 from softprompt.backbone.bloom import BloomBackbone
 from softprompt.backbone.layout import Layout
+from softprompt.backbone.packed import PackedBackbone
 from softprompt.settings import Settings, parse_settings
 
 torch.set_num_threads(1)  # the models are tiny: a second thread costs more than it brings
@@ -83,20 +84,28 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()
 
 
-BACKBONES = ["bloom", "llama", "gpt2", "bloom-packed", "bloom-grid"]
+BACKBONES = [
+    "bloom",
+    "llama",
+    "gpt2",
+    "bloom-packed",
+    "bloom-grid",
+    "llama-packed",
+    "llama-grid",
+    "gpt2-packed",
+]
 
 
-class BloomAsOnGpu(BloomBackbone):
-    """Attention in grids, where a CPU would take one sequence after another."""
-
-    def _attention(self, layout: Layout) -> InGrids:
-        return InGrids.of(layout, self._slopes(), self.dtype, self.model.device)
+def _in_grids(backbone: BloomBackbone | PackedBackbone, layout: Layout) -> InGrids:
+    return InGrids.of(layout, backbone._slopes(), backbone.dtype, backbone.model.device)
 
 
 def make_backbone(name: str, **changes: int) -> Backbone:
     """One architecture of each way to mark positions (ALiBi, rotary, learned), and BLOOM's own implementation."""
-    kind, _, packed = name.partition("-")
-    implementation = {"": Backbone, "packed": BloomBackbone, "grid": BloomAsOnGpu}[packed]
+    kind, _, way = name.partition("-")
+    implementation = Backbone if not way else BloomBackbone if kind == "bloom" else PackedBackbone
+    if way == "grid":  # attention as on a GPU
+        implementation = type("OnGpu", (implementation,), {"_arrange": _in_grids})
     return implementation(make_model(kind, **changes), make_tokenizer(), f"tiny-{name}", None)
 
 

@@ -1,4 +1,4 @@
-"""Causal attention with ALiBi over packed rows, behind shared prompts: in a loop on a CPU, in a grid on a GPU.
+"""Causal attention over packed rows, behind shared prompts: in a loop on a CPU, in a grid on a GPU.
 
 A CPU does best to take one sequence after another, at its own length: nothing is padded and little is copied. A GPU
 wants one large product, so there the sequences are laid out in a grid.
@@ -14,16 +14,18 @@ from torch.nn import functional as F
 
 from softprompt.backbone.layout import Layout
 
+Rows = Float[Tensor, "_ _ _"]  # rows, heads (of queries, or of keys and values), width of a head
 Bias = Float[Tensor, "_ _ _"]  # heads, queries, keys
 
 
-def alibi(
+def bias_of(
     slopes: Float[Tensor, "H"],
     queries: Int[Tensor, "*N Q"],
     keys: Int[Tensor, "*N K"],
     visible: Bool[Tensor, "*N Q K"],
 ) -> Float[Tensor, "*N H Q K"]:
-    """ALiBi (Press et al. 2022) by distance, and minus infinity where a key is not visible.
+    """ALiBi (Press et al. 2022) by distance, and minus infinity where a key is not visible. Models that mark positions
+    otherwise have one slope of 0.
 
     Hugging Face adds slope times key position; softmax does not see the difference, but in bfloat16 the distance of near
     keys is exact and a late position is not.
@@ -47,52 +49,67 @@ class BySequence:
         biases = []
         for length in layout.prompt_lengths:
             own = torch.arange(length)
-            biases.append(alibi(slopes, own, own, own <= own[:, None]).to(dtype))
+            biases.append(bias_of(slopes, own, own, own <= own[:, None]).to(dtype))
         for index, positions in enumerate(layout.positions):
             keys, visible = layout.visible(index)
-            biases.append(alibi(slopes, positions, keys, visible).to(dtype))
+            biases.append(bias_of(slopes, positions, keys, visible).to(dtype))
         return BySequence([*layout.prompt_lengths, *layout.lengths], layout.prompt_of, biases, layout.asked)
 
-    def every_row(self, qkv: Float[Tensor, "T H 3 e"]) -> Float[Tensor, "T He"]:
+    def every_row(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "T He"]:
         """The outputs of all rows, in packed order."""
-        parts = torch.split(qkv, self.sizes)
-        prompts = parts[: len(self.sizes) - len(self.prompt_of)]
-        outputs = [
-            _attend(own[:, :, 0], [own], bias)
-            for own, bias in zip(prompts, self.biases, strict=False)
+        (q, of_prompts), (k, prompt_keys), (v, prompt_values) = map(self._parts, (query, key, value))
+        prompts = [
+            _attend(own, [keys], [values], bias, scale)
+            for own, keys, values, bias in zip(
+                of_prompts, prompt_keys, prompt_values, self.biases, strict=False
+            )
             if len(own)
         ]
-        for own, which, bias in zip(
-            parts[len(prompts) :], self.prompt_of, self.biases[len(prompts) :], strict=True
-        ):
-            outputs.append(_attend(own[:, :, 0], [prompts[which], own], bias))
-        return torch.cat(outputs)
+        rows = [
+            _attend(own, [prompt_keys[which], keys], [prompt_values[which], values], bias, scale)
+            for own, keys, values, which, bias in zip(
+                q, k, v, self.prompt_of, self.biases[len(of_prompts) :], strict=True
+            )
+        ]
+        return torch.cat([*prompts, *rows])
 
-    def asked_rows(self, qkv: Float[Tensor, "T H 3 e"]) -> Float[Tensor, "A He"]:
+    def asked_rows(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "A He"]:
         """The outputs of the rows that predict answer tokens."""
-        parts = torch.split(qkv, self.sizes)
-        prompts = parts[: len(self.sizes) - len(self.prompt_of)]
+        (q, of_prompts), (k, prompt_keys), (v, prompt_values) = map(self._parts, (query, key, value))
         return torch.cat(
             [
-                _attend(own[asked, :, 0], [prompts[which], own], bias[:, asked])
-                for own, which, asked, bias in zip(
-                    parts[len(prompts) :],
-                    self.prompt_of,
-                    self.asked,
-                    self.biases[len(prompts) :],
-                    strict=True,
+                _attend(
+                    own[asked],
+                    [prompt_keys[which], keys],
+                    [prompt_values[which], values],
+                    bias[:, asked],
+                    scale,
+                )
+                for own, keys, values, which, asked, bias in zip(
+                    q, k, v, self.prompt_of, self.asked, self.biases[len(of_prompts) :], strict=True
                 )
             ]
         )
 
+    def _parts(self, rows: Rows) -> tuple[Sequence[Rows], Sequence[Rows]]:
+        """The sequences' rows, and the prompts'."""
+        parts = torch.split(rows, self.sizes)
+        prompts = len(self.sizes) - len(self.prompt_of)
+        return parts[prompts:], parts[:prompts]
+
 
 def _attend(
-    query: Float[Tensor, "Q H e"], read: Sequence[Float[Tensor, "_ H 3 e"]], bias: Float[Tensor, "H Q K"]
+    query: Float[Tensor, "Q H e"], keys: Sequence[Rows], values: Sequence[Rows], bias: Bias, scale: float
 ) -> Float[Tensor, "Q He"]:
     """Spelled out: on a CPU the backward of `scaled_dot_product_attention` takes several times as long."""
-    key, value = (torch.cat([rows[:, :, which] for rows in read]).transpose(0, 1) for which in (1, 2))
-    scores = torch.baddbmm(bias, query.transpose(0, 1), key.transpose(1, 2), alpha=query.shape[2] ** -0.5)
-    return torch.bmm(scores.softmax(-1), value).transpose(0, 1).flatten(1)
+    key, value = (_for_heads(torch.cat(list(rows)), query.shape[1]) for rows in (keys, values))
+    scores = torch.baddbmm(bias, query.transpose(0, 1), key.permute(1, 2, 0), alpha=scale)
+    return torch.bmm(scores.softmax(-1), value.transpose(0, 1)).transpose(0, 1).flatten(1)
+
+
+def _for_heads(rows: Rows, heads: int) -> Float[Tensor, "_ H e"]:
+    """Grouped-query attention: several heads read the same keys and values."""
+    return rows if rows.shape[1] == heads else rows.repeat_interleave(heads // rows.shape[1], 1)
 
 
 @dataclass(frozen=True)
@@ -104,16 +121,19 @@ class Grid:
     bias: Float[Tensor, "N H Q K"]
     filled: Int[Tensor, "t"]  # the places of the flattened queries that hold a row
 
-    def __call__(self, qkv: Float[Tensor, "T H 3 e"]) -> Float[Tensor, "t He"]:
+    def __call__(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "t He"]:
         """The outputs of the queries that hold a row."""
-        n, width = self.queries.shape
-        query = qkv[:, :, 0].index_select(0, self.queries.flatten()).view(n, width, *qkv.shape[1::2])
-        pairs = qkv[:, :, 1:].index_select(0, self.keys.flatten()).view(n, -1, qkv.shape[1], 2, qkv.shape[3])
-        key, value = pairs.unbind(3)
-        output = F.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=self.bias
+        heads = query.shape[1]
+        q, k, v = (
+            _for_heads(rows, heads)
+            .index_select(0, places.flatten())
+            .view(*places.shape, heads, -1)
+            .transpose(1, 2)
+            for rows, places in ((query, self.queries), (key, self.keys), (value, self.keys))
         )
-        return output.transpose(1, 2).reshape(n * width, -1).index_select(0, self.filled)
+        bias = self.bias.expand(-1, heads, -1, -1)
+        output = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        return output.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, self.filled)
 
 
 @dataclass(frozen=True)
@@ -154,7 +174,7 @@ class InGrids:
         def grid(queries: Int[Tensor, "N Q"], counts: Sequence[int]) -> Grid:
             chosen = positions.gather(1, queries)
             seen = visible.gather(1, queries[:, :, None].expand(-1, -1, visible.shape[2]))
-            bias = alibi(slopes.to(device), chosen.to(device), key_positions.to(device), seen.to(device))
+            bias = bias_of(slopes.to(device), chosen.to(device), key_positions.to(device), seen.to(device))
             filled = _filled(counts)
             return Grid(
                 rows.gather(1, queries).to(device), keys.to(device), bias.to(dtype), filled.to(device)
@@ -167,19 +187,19 @@ class InGrids:
         if len(present := n.nonzero()[:, 0]):
             places = torch.arange(int(n.max()))
             own_rows = prompt_starts[present, None] + torch.minimum(places, n[present, None] - 1)
-            bias = alibi(slopes, places, places, places <= places[:, None]).to(device, dtype)
+            bias = bias_of(slopes, places, places, places <= places[:, None]).to(device, dtype)
             on_device = own_rows.to(device)
             filled = _filled(n[present].tolist()).to(device)
             grids.insert(0, Grid(on_device, on_device, bias.expand(len(present), -1, -1, -1), filled))
         return InGrids(grids, grid(asked, counts))
 
-    def every_row(self, qkv: Float[Tensor, "T H 3 e"]) -> Float[Tensor, "T He"]:
+    def every_row(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "T He"]:
         """The outputs of all rows, in packed order."""
-        return torch.cat([grid(qkv) for grid in self.grids])
+        return torch.cat([grid(query, key, value, scale) for grid in self.grids])
 
-    def asked_rows(self, qkv: Float[Tensor, "T H 3 e"]) -> Float[Tensor, "A He"]:
+    def asked_rows(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "A He"]:
         """The outputs of the rows that predict answer tokens."""
-        return self.asked(qkv)
+        return self.asked(query, key, value, scale)
 
 
 def _starts(lengths: Sequence[int]) -> Int[Tensor, "N"]:
@@ -194,3 +214,12 @@ def _filled(counts: Sequence[int]) -> Int[Tensor, "t"]:
 
 def _padded(values: Int[Tensor, "_"], length: int) -> Int[Tensor, "_"]:
     return values[torch.minimum(torch.arange(length), torch.tensor(len(values) - 1))]
+
+
+def arrange(
+    layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device
+) -> BySequence | InGrids:
+    """The way that suits the device."""
+    if device.type == "cpu":
+        return BySequence.of(layout, slopes, dtype)
+    return InGrids.of(layout, slopes, dtype, device)

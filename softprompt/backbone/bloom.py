@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
-from softprompt.backbone.attention import BySequence, InGrids
+from softprompt.backbone.attention import BySequence, InGrids, Rows, arrange
 from softprompt.backbone.layout import Layout, lay_out
 from softprompt.backbone.shared_prefix import Backbone
 from softprompt.data.batch import Batch
@@ -42,24 +42,25 @@ class BloomBackbone(Backbone):
         device = self.model.device
         used = sorted(set(batch.prompt_of.tolist()))
         layout = lay_out([len(prompt) if i in used else 0 for i, prompt in enumerate(prompts)], batch)
-        attention = self._attention(layout)
+        attention = self._arrange(layout)
+        scale = (self.width // self.model.config.n_head) ** -0.5
         rows = [prompts[i].to(device, self.dtype) for i in used]
         hidden = torch.cat([*rows, transformer.word_embeddings(layout.tokens.to(device))])
         hidden = transformer.word_embeddings_layernorm(hidden)
         *blocks, last = transformer.h
         for block in blocks:
-            attended = attention.every_row(self._project(block, hidden))
+            attended = attention.every_row(*self._project(block, hidden), scale)
             hidden = self._after_attention(block, attended, hidden)
-        attended = attention.asked_rows(self._project(last, hidden))
+        attended = attention.asked_rows(*self._project(last, hidden), scale)
         hidden = hidden.index_select(0, layout.asked_rows.to(device))
         hidden = self._after_attention(last, attended, hidden)
         logits: Tensor = self.model.lm_head(transformer.ln_f(hidden))
         return logits
 
-    def _project(self, block: Any, hidden: Float[Tensor, "T d"]) -> Float[Tensor, "T H 3 e"]:
-        heads = self.model.config.n_head
+    def _project(self, block: Any, hidden: Float[Tensor, "T d"]) -> tuple[Rows, Rows, Rows]:
         qkv: Tensor = block.self_attention.query_key_value(block.input_layernorm(hidden))
-        return qkv.view(len(hidden), heads, 3, -1)
+        query, key, value = qkv.view(len(hidden), self.model.config.n_head, 3, -1).unbind(2)
+        return query, key, value
 
     def _after_attention(
         self, block: Any, attended: Float[Tensor, "t d"], residual: Float[Tensor, "t d"]
@@ -70,10 +71,8 @@ class BloomBackbone(Backbone):
         outer: Tensor = hidden + block.mlp.dense_4h_to_h(inner)
         return outer
 
-    def _attention(self, layout: Layout) -> BySequence | InGrids:
-        if self.model.device.type == "cpu":
-            return BySequence.of(layout, self._slopes(), self.dtype)
-        return InGrids.of(layout, self._slopes(), self.dtype, self.model.device)
+    def _arrange(self, layout: Layout) -> BySequence | InGrids:
+        return arrange(layout, self._slopes(), self.dtype, self.model.device)
 
     def _slopes(self) -> Float[Tensor, "H"]:
         """ALiBi's, by head."""

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.packed import PackedBackbone
 from softprompt.backbone.shared_prefix import Backbone
 from softprompt.errors import UserError, first_line
 from softprompt.settings import ModelSettings
@@ -51,8 +52,10 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
 
 def make_backbone(model: Any, tokenizer: Any, id: str, revision: str | None) -> Backbone:
     """The fastest backbone there is for a model's architecture."""
-    implementation = BloomBackbone if BloomBackbone.fits(model.config) else Backbone
-    return implementation(model, tokenizer, id, revision)
+    for implementation in (BloomBackbone, PackedBackbone):
+        if implementation.fits(model.config):
+            return implementation(model, tokenizer, id, revision)
+    return Backbone(model, tokenizer, id, revision)
 
 
 def model_fingerprint(settings: ModelSettings) -> dict[str, str]:

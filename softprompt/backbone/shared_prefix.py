@@ -1,4 +1,4 @@
-"""Prompts and a batch in, logits at the answer positions out, with any Hugging Face causal LM.
+"""Prompts and a batch in, logits at the answer positions out: the contract, and the way that any causal LM allows.
 
 A prompt in front of a causal model is a prefix: its hidden states depend on nothing that follows. So it is
 run once and every sequence attends to the same keys and values, instead of once per sequence; gradients

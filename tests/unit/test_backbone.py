@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from softprompt.backbone import Backbone
 from softprompt.backbone import make_backbone as wrap
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.packed import FAMILIES, PackedBackbone
 from softprompt.data.batch import Batch
 from tests.conftest import BACKBONES, VOCABULARY, make_backbone, make_model, make_tokenizer
 
@@ -125,12 +127,16 @@ def test_context_length_is_what_the_config_says(kind: str, limit: int | None) ->
     assert Backbone(make_model(kind), make_tokenizer(), "tiny", None).context_length == limit
 
 
-def test_bloom_is_recognised_and_its_rarer_form_is_left_to_the_general_way() -> None:
+def test_a_model_is_computed_in_the_way_that_it_allows() -> None:
     model = make_model("bloom")
     assert type(wrap(model, make_tokenizer(), "tiny", None)) is BloomBackbone
     model.config.apply_residual_connection_post_layernorm = True
     assert type(wrap(model, make_tokenizer(), "tiny", None)) is Backbone
-    assert type(wrap(make_model("gpt2"), make_tokenizer(), "tiny", None)) is Backbone
+    for kind in ("gpt2", "llama"):
+        model = make_model(kind)
+        assert type(wrap(model, make_tokenizer(), "tiny", None)) is PackedBackbone
+    model.config.sliding_window = 8
+    assert type(wrap(model, make_tokenizer(), "tiny", None)) is Backbone
 
 
 def test_packed_bloom_in_bfloat16_is_as_near_to_the_truth_as_hugging_face() -> None:
@@ -190,3 +196,28 @@ def test_the_vocabulary_comes_in_pieces_and_in_order(backbone: Backbone) -> None
     table = backbone.model.get_input_embeddings().weight[:size]
     assert torch.equal(torch.cat(list(backbone.embedding_chunks(7))), table)
     assert backbone.embedding_scale() == pytest.approx(table.std().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_that_is_packed_equals_its_concatenated_forward(family: str) -> None:
+    names = {
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+        "gpt_neox": {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+        },
+    }
+    shape = names.get(family) or {**names["gpt_neox"], "num_key_value_heads": 2, "head_dim": 8}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, vocab_size=VOCABULARY, initializer_range=0.3, **shape)
+    if family == "mistral":
+        config.sliding_window = None
+    backbone = wrap(AutoModelForCausalLM.from_config(config).eval(), make_tokenizer(), family, None)
+    assert type(backbone) is PackedBackbone
+    (first, *_), second = random_sequences(0, [(5, 2)]), random_sequences(1, [(17, 3), (2, 1)])
+    texts = [(first[0], [first[1], [9, 2]]), (second[0][0], [second[0][1], second[1][1]])]
+    assert_same_as_concatenated(backbone, [6, 1], Batch.branch(texts, [1, 0]))
+    # What else the model is used for goes its own way.
+    assert backbone.model.config._attn_implementation != "softprompt"
