@@ -32,6 +32,8 @@ a download, and so that a way of reading soft prompts can be held against what a
 - **Recipe.** {steps:,} steps of {batch_size} lessons; Muon for the matrices inside the blocks, AdamW for the rest,
   learning rate up to {learning_rate}, warm-up and cosine; cross-entropy of the answer or story plus {text_loss} times
   that of instruction and text; seed {seed}. `make micro-model`.
+  Sums in another order are other numbers, so another machine or version gives another model
+  from the same seed, as good or nearly so: `docs/measurements.md` has several.
 - **Truth.** `truth.json` has every wording of the tasks' instructions that was taught, and the words in them.
 - **Limits.** It knows nothing beside its {vocabulary} words. Licence: Apache-2.0.
 
