@@ -97,7 +97,7 @@ def nearest_run(distances: pd.DataFrame) -> dict[str, str]:
     return dict(zip(nearest["first"], nearest["second"], strict=True))
 
 
-def equidistance_table(distances: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def equidistance_table(distances: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Are prompts of one task nearly equidistant? Mean, deviation and coefficient of variation per task.
 
     The 95% interval resamples the task's runs, not its pairs (which share runs), and counts no pair of a run

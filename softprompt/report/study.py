@@ -202,12 +202,12 @@ class Study:
             disable=not (missing and self.console.is_terminal),
         ):
             together = missing[start : start + side_by_side]
-            scores = score_all(
-                self.backbone, [prompt for index in together for prompt in groups[index]], chosen
-            )
-            found = iter(_answers(score, chosen) for score in scores)
+            # A row set back to what it still is makes no other prompt.
+            prompts = {_content(b"", [prompt]): prompt for index in together for prompt in groups[index]}
+            scores = score_all(self.backbone, list(prompts.values()), chosen)
+            found = {name: _answers(score, chosen) for name, score in zip(prompts, scores, strict=True)}
             for index in together:
-                rows = [next(found) for _ in groups[index]]
+                rows = [found[_content(b"", [prompt])] for prompt in groups[index]]
                 write_atomically(
                     paths[index], save({name: np.stack([row[name] for row in rows]) for name in rows[0]})
                 )

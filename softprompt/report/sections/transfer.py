@@ -1,6 +1,7 @@
 """What a prompt does for another task."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ def transfer(study: Study) -> Section:
     )
 
 
+@cache  # the correlation with similarity reads it, too
 def transfer_grid(study: Study) -> pd.DataFrame:
     """Every prompt on every task: `transfer_table` in points, by start and by score."""
     grids = []
