@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from softprompt.backbone import Backbone
-from softprompt.backbone.attention import InGrids
+from softprompt.backbone.attention import BySequence, InGrids
 from softprompt.backbone.bloom import BloomBackbone
 from softprompt.backbone.layout import Layout
 from softprompt.backbone.packed import PackedBackbone
@@ -100,12 +100,17 @@ def _in_grids(backbone: BloomBackbone | PackedBackbone, layout: Layout) -> InGri
     return InGrids.of(layout, backbone._slopes(), backbone.dtype, backbone.model.device)
 
 
+def _by_sequence(backbone: BloomBackbone | PackedBackbone, layout: Layout) -> BySequence:
+    return BySequence.of(layout, backbone._slopes(), backbone.dtype)
+
+
 def make_backbone(name: str, **changes: int) -> Backbone:
     """One architecture of each way to mark positions (ALiBi, rotary, learned), and BLOOM's own implementation."""
     kind, _, way = name.partition("-")
     implementation = Backbone if not way else BloomBackbone if kind == "bloom" else PackedBackbone
-    if way == "grid":  # attention as on a GPU
-        implementation = type("OnGpu", (implementation,), {"_arrange": _in_grids})
+    if way:  # these models are narrow: as on a GPU, or as a wide one on a CPU
+        arrange = {"packed": _by_sequence, "grid": _in_grids}[way]
+        implementation = type("Arranged", (implementation,), {"_arrange": arrange})
     return implementation(make_model(kind, **changes), make_tokenizer(), f"tiny-{name}", None)
 
 

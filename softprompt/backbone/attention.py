@@ -1,7 +1,8 @@
 """Causal attention over packed rows, behind shared prompts: in a loop on a CPU, in a grid on a GPU.
 
 A CPU does best to take one sequence after another, at its own length: nothing is padded and little is copied. A GPU
-wants one large product, so there the sequences are laid out in a grid.
+wants one large product, so there the sequences are laid out in a grid; and so they are for a model so narrow that the
+loop would cost more than it saves.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from softprompt.backbone.layout import Layout
 
+WIDE = 256
 Rows = Float[Tensor, "_ _ _"]  # rows, heads (of queries, or of keys and values), width of a head
 Bias = Float[Tensor, "_ _ _"]  # heads, queries, keys
 
@@ -217,9 +219,9 @@ def _padded(values: Int[Tensor, "_"], length: int) -> Int[Tensor, "_"]:
 
 
 def arrange(
-    layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device
+    layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device, width: int
 ) -> BySequence | InGrids:
-    """The way that suits the device."""
-    if device.type == "cpu":
+    """The way that suits the device and the width of the model."""
+    if device.type == "cpu" and width >= WIDE:
         return BySequence.of(layout, slopes, dtype)
     return InGrids.of(layout, slopes, dtype, device)

@@ -72,7 +72,7 @@ class BloomBackbone(Backbone):
         return outer
 
     def _arrange(self, layout: Layout) -> BySequence | InGrids:
-        return arrange(layout, self._slopes(), self.dtype, self.model.device)
+        return arrange(layout, self._slopes(), self.dtype, self.model.device, self.width)
 
     def _slopes(self) -> Float[Tensor, "H"]:
         """ALiBi's, by head."""

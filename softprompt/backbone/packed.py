@@ -57,7 +57,7 @@ class PackedBackbone(Backbone):
         return logits
 
     def _arrange(self, layout: Layout) -> BySequence | InGrids:
-        return arrange(layout, self._slopes(), self.dtype, self.model.device)
+        return arrange(layout, self._slopes(), self.dtype, self.model.device, self.width)
 
     def _slopes(self) -> Float[Tensor, "H"]:
         """ALiBi's: no bias, whatever the head."""

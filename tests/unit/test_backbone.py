@@ -9,7 +9,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from softprompt.backbone import Backbone
 from softprompt.backbone import make_backbone as wrap
+from softprompt.backbone.attention import BySequence, InGrids
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.layout import lay_out
 from softprompt.backbone.packed import FAMILIES, PackedBackbone
 from softprompt.data.batch import Batch
 from tests.conftest import BACKBONES, VOCABULARY, make_backbone, make_model, make_tokenizer
@@ -221,3 +223,12 @@ def test_every_family_that_is_packed_equals_its_concatenated_forward(family: str
     assert_same_as_concatenated(backbone, [6, 1], Batch.branch(texts, [1, 0]))
     # What else the model is used for goes its own way.
     assert backbone.model.config._attn_implementation != "softprompt"
+
+
+@pytest.mark.parametrize(("kind", "width"), [("bloom", "hidden_size"), ("llama", "hidden_size")])
+def test_a_wide_model_on_a_cpu_goes_sequence_by_sequence(kind: str, width: str) -> None:
+    batch = Batch.pack(random_sequences(0, [(5, 2), (9, 1)]))
+    layout = lay_out([3], batch)
+    narrow, wide = (wrap(make_model(kind, **{width: d}), make_tokenizer(), "", None) for d in (32, 256))
+    assert type(narrow._arrange(layout)) is InGrids and type(wide._arrange(layout)) is BySequence
+    assert_same_as_concatenated(wide, [3], batch)
