@@ -61,7 +61,7 @@ def _findings(table: pd.DataFrame) -> Iterator[str]:
     for variant, own in others.groupby("variant", sort=False):
         best, worst = (found.iloc[0] for found in (own.nlargest(1, "gain"), own.nsmallest(1, "gain")))
         up, down = (own["low"] > 0).sum(), (own["high"] < 0).sum()
-        told = _told(best) if len(own) == 1 else f"{_told(best)}; {_told(worst)}"
+        told = _told(best) if best["gain"] == worst["gain"] else f"{_told(best)}; {_told(worst)}"
         yield (
             f"From {variant}: {told}. Of {len(own)} pairs of tasks {up} gain with an interval above 0, {down} lose "
             "with one below."
