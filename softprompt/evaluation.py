@@ -57,7 +57,10 @@ def score_answers(
     examples: Sequence[Example],
     prompt_of: Sequence[int] | None = None,
 ) -> AnswerScores:
-    """Every answer behind every text, and in front of each example the prompt that `prompt_of` names (the first)."""
+    """Every answer behind every text, and in front of each example the prompt that `prompt_of` names (the first).
+
+    All examples have equally many answers, K.
+    """
     batch = Batch.branch([(example.text_ids, example.answers) for example in examples], prompt_of)
     logits = backbone.answer_logits(prompts, batch)
     targets = batch.answer_ids.to(logits.device)

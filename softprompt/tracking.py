@@ -29,26 +29,30 @@ def track_report(
     """
     import wandb
 
+    run = _begin(settings, group=sweep, job_type="analysis", name=f"{sweep}/analysis", dir=str(folder))
+    # As text where a column has more than one kind of value, which a table of theirs refuses.
+    shown = {
+        name: table.astype({c: str for c in table.select_dtypes("object")}) for name, table in tables.items()
+    }
+    run.log({f"tables/{name}": wandb.Table(dataframe=table) for name, table in shown.items()})
+    run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()})
+    run.finish()
+
+
+def _begin(settings: LoggerSettings, **asked: Any) -> Any:
+    """A run of theirs, offline where there is no API key."""
+    # Imported here: most runs do not use it, and it takes a second.
+    import wandb
+
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         has_key = wandb.login(prompt=False)
-        run = wandb.init(
+        return wandb.init(
             project=settings.project,
             entity=settings.entity,
-            group=sweep,
-            job_type="analysis",
-            name=f"{sweep}/analysis",
-            dir=str(folder),
             mode="online" if has_key else "offline",
+            **asked,
         )
-        # As text where a column has more than one kind of value, which a table of theirs refuses.
-        shown = {
-            name: table.astype({c: str for c in table.select_dtypes("object")})
-            for name, table in tables.items()
-        }
-        run.log({f"tables/{name}": wandb.Table(dataframe=table) for name, table in shown.items()})
-        run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()})
-        run.finish()
     except wandb.Error as error:
         raise UserError(f"logger=wandb: {first_line(error)}; WANDB_MODE=offline records here") from error
 
@@ -61,27 +65,17 @@ class WandbTracker:
     """
 
     def __init__(self, run: Run) -> None:
-        # Imported here: most runs do not use it, and it takes a second.
-        import wandb
-
-        os.environ.setdefault("WANDB_SILENT", "true")
-        try:
-            has_key = wandb.login(prompt=False)
-            self._run = wandb.init(
-                project=run.settings.logger.project,
-                entity=run.settings.logger.entity,
-                group=run.settings.sweep,
-                job_type=run.settings.task.name,
-                name=run.label,
-                id=f"{run.settings.sweep}-{run.settings.task.name}-{run.id}",
-                resume="allow",
-                config=asdict(run.settings),
-                dir=str(run.path),
-                mode="online" if has_key else "offline",
-                reinit="create_new",  # the runs of a pack are logged side by side
-            )
-        except wandb.Error as error:
-            raise UserError(f"logger=wandb: {first_line(error)}; WANDB_MODE=offline records here") from error
+        self._run = _begin(
+            run.settings.logger,
+            group=run.settings.sweep,
+            job_type=run.settings.task.name,
+            name=run.label,
+            id=f"{run.settings.sweep}-{run.settings.task.name}-{run.id}",
+            resume="allow",
+            config=asdict(run.settings),
+            dir=str(run.path),
+            reinit="create_new",  # the runs of a pack are logged side by side
+        )
         self._next_step = self._run.starting_step  # what an earlier process has logged is logged
 
     def log(self, history: Sequence[Row]) -> None:

@@ -116,7 +116,7 @@ def _difference(
     with np.errstate(invalid="ignore", divide="ignore"):
         of_kept = weighted_sums(change * kept, weights) / weighted_sums(kept, weights)
         of_others = weighted_sums(change * others, weights) / weighted_sums(others, weights)
-    difference: Float[np.ndarray, b] = of_kept - of_others
+    difference: Float[np.ndarray, "b"] = of_kept - of_others
     return difference
 
 

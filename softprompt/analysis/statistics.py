@@ -29,7 +29,7 @@ def crossed_weights(rows: int, columns: int, resamples: int = RESAMPLES, seed: i
 def weighted_sums(values: Float[np.ndarray, "R E"], weights: Weights) -> Float[np.ndarray, "b"]:
     """The sum of all values, each times its row's and its column's weight, for every resample."""
     by_row, by_column = weights
-    sums: Float[np.ndarray, b] = np.einsum("br,re,be->b", by_row, values, by_column, optimize=True)
+    sums: Float[np.ndarray, "b"] = np.einsum("br,re,be->b", by_row, values, by_column, optimize=True)
     return sums
 
 

@@ -2,8 +2,7 @@
 
 The rows of every prompt once, the tokens of every text once, and the answers' tokens stay packed in one `[T, d]`
 matrix through every linear layer and norm. In attention the keys of an answer are its prompt's rows, its text, and
-its own tokens. In the last block nothing but the answer positions goes
-past attention.
+its own tokens. In the last block nothing but the answer positions goes past attention.
 """
 
 from collections.abc import Sequence
@@ -15,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
-from softprompt.backbone.attention import BySequence, InGrids, Rows, arrange
-from softprompt.backbone.layout import Layout, lay_out
-from softprompt.backbone.shared_prefix import Backbone
+from softprompt.backbone.attention import Rows
+from softprompt.backbone.packed import PackedBackbone
 from softprompt.data.batch import Batch
 
 
-class BloomBackbone(Backbone):
+class BloomBackbone(PackedBackbone):
     """The backbone contract for BLOOM and BLOOMZ."""
 
     @staticmethod
@@ -40,11 +38,9 @@ class BloomBackbone(Backbone):
         """Logits that predict each answer token of the batch, in the batch's order, in the weights' dtype."""
         transformer = self.model.transformer
         device = self.model.device
-        used = sorted(set(batch.prompt_of.tolist()))
-        layout = lay_out([len(prompt) if i in used else 0 for i, prompt in enumerate(prompts)], batch)
+        layout, rows = self._lay_out(prompts, batch)
         attention = self._arrange(layout)
         scale = (self.width // self.model.config.n_head) ** -0.5
-        rows = [prompts[i].to(device, self.dtype) for i in used]
         hidden = torch.cat([*rows, transformer.word_embeddings(layout.tokens.to(device))])
         hidden = transformer.word_embeddings_layernorm(hidden)
         *blocks, last = transformer.h
@@ -70,9 +66,6 @@ class BloomBackbone(Backbone):
         inner = F.gelu(block.mlp.dense_h_to_4h(block.post_attention_layernorm(hidden)), approximate="tanh")
         outer: Tensor = hidden + block.mlp.dense_4h_to_h(inner)
         return outer
-
-    def _arrange(self, layout: Layout) -> BySequence | InGrids:
-        return arrange(layout, self._slopes(), self.dtype, self.model.device, self.width)
 
     def _slopes(self) -> Float[Tensor, "H"]:
         """ALiBi's, by head."""

@@ -27,9 +27,7 @@ class Layout:
     lengths: Sequence[int]  # R_i, by sequence
     positions: Sequence[Int[Tensor, "_"]]  # of a sequence's rows
     branches: Sequence[Int[Tensor, "_"]]  # `TEXT`, or the number of the answer that a row belongs to, from 1
-    asked: Sequence[
-        Int[Tensor, "_"]
-    ]  # of a sequence's rows those that predict an answer token, in the batch's order
+    asked: Sequence[Int[Tensor, "_"]]  # of a sequence's rows those that predict an answer token, in order
 
     @property
     def asked_rows(self) -> Int[Tensor, "A"]:
@@ -50,7 +48,7 @@ class Layout:
 def lay_out(prompt_lengths: Sequence[int], batch: Batch) -> Layout:
     """The layout of a batch whose prompts, by number, have so many rows (0 for a prompt that is not in it)."""
     texts = torch.split(batch.text_ids, batch.text_lengths.tolist())
-    answers: list[list[Int[Tensor, _]]] = [[] for _ in texts]
+    answers: list[list[Int[Tensor, "_"]]] = [[] for _ in texts]
     for text, read in zip(batch.text_of.tolist(), batch.read_ids, strict=True):
         answers[text].append(read)
     positions, branches, asked = [], [], []

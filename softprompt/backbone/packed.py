@@ -41,9 +41,7 @@ class PackedBackbone(Backbone):
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """Logits that predict each answer token of the batch, in the batch's order, in the weights' dtype."""
         device = self.model.device
-        used = sorted(set(batch.prompt_of.tolist()))
-        layout = lay_out([len(prompt) if i in used else 0 for i, prompt in enumerate(prompts)], batch)
-        rows = [prompts[i].to(device, self.dtype) for i in used]
+        layout, rows = self._lay_out(prompts, batch)
         embedded = torch.cat([*rows, self.model.get_input_embeddings()(layout.tokens.to(device))])
         own = [
             layout.prompt_lengths[which] + at
@@ -55,6 +53,14 @@ class PackedBackbone(Backbone):
             output = self.model(inputs_embeds=embedded[None], position_ids=positions[None], use_cache=False)
         logits: Tensor = output.logits[0]
         return logits
+
+    def _lay_out(
+        self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch
+    ) -> tuple[Layout, list[Float[Tensor, "_ d"]]]:
+        """The layout of a batch, and the rows of those prompts that are in it, where and as the model reads them."""
+        used = sorted(set(batch.prompt_of.tolist()))
+        layout = lay_out([len(prompt) if i in used else 0 for i, prompt in enumerate(prompts)], batch)
+        return layout, [prompts[i].to(self.model.device, self.dtype) for i in used]
 
     def _arrange(self, layout: Layout) -> BySequence | InGrids:
         return arrange(layout, self._slopes(), self.dtype, self.model.device, self.width)

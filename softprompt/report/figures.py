@@ -151,7 +151,7 @@ def heat_map(
         cell = axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, lw=0))
         star = "*" if marked and row[marked] else ""
         dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
-        shown = f"{row[value]:+.0f}{star}" if diverging else f"{row[value]:.3g}{star}"
+        shown = f"{row[value]:+z.0f}{star}" if diverging else f"{row[value]:.3g}{star}"
         axis.text(x, y, shown, ha="center", va="center", color="white" if dark else "black")
         interval = f" ({row['low']:+.1f} to {row['high']:+.1f})" if "low" in row else ""
         drawing.tip(cell, f"{row['source']} → {row['target']}: {row[value]:.4g}{unit}{interval}")

@@ -220,7 +220,7 @@ class Study:
 
 def _mean(chunks: Iterable[Float[Tensor, "_ d"]]) -> Float[Tensor, "d"]:
     sums, counts = zip(*((chunk.sum(0), len(chunk)) for chunk in chunks), strict=True)
-    mean: Float[Tensor, d] = torch.stack(sums).sum(0) / sum(counts)
+    mean: Float[Tensor, "d"] = torch.stack(sums).sum(0) / sum(counts)
     return mean
 
 

@@ -35,7 +35,7 @@ def figure_name(stem: str, variant: str) -> str:
     return f"{stem}_{short if plain else f'{short[:40]}_{sha256(variant.encode())[:6]}'}"
 
 
-def interval(low: float, high: float, spec: str = "+.0f") -> str:
+def interval(low: float, high: float, spec: str = "+z.0f") -> str:
     """A 95% interval in brackets."""
     return f"[{low:{spec}}, {high:{spec}}]"
 

@@ -16,7 +16,7 @@ def scores(study: Study) -> Section:
     """Scores by run and by task, the learning curves, and how soon each start gets there."""
     results = [{**run.result, "run": run.path.name} for run in study.runs]
     runs = score_table(results, list(study.labels["variant"]))
-    right: dict[str, Bool[np.ndarray, E]] = {}
+    right: dict[str, Bool[np.ndarray, "E"]] = {}
     for task in study.targets:
         own = study.labels.index[study.labels["task"] == task]
         answers = study.answers([[study.prompts[index].matrix] for index in own], task)

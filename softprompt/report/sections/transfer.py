@@ -70,7 +70,7 @@ def _findings(table: pd.DataFrame) -> Iterator[str]:
 
 def _told(row: "pd.Series[float]") -> str:
     return (
-        f"{row['source']}'s prompt gives {row['target']} {row['gain']:+.0f} points "
+        f"{row['source']}'s prompt gives {row['target']} {row['gain']:+z.0f} points "
         f"{interval(row['low'], row['high'])}"
     )
 
@@ -87,6 +87,6 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame:
         ):
             for cell in found.to_dict("records"):
                 name = "" if kind == "its own prompt" else f"{cell['source']} "
-                row[kind] = f"{name}{cell['gain']:+.0f} {interval(cell['low'], cell['high'])}"
+                row[kind] = f"{name}{cell['gain']:+z.0f} {interval(cell['low'], cell['high'])}"
         rows.append(row)
     return pd.DataFrame(rows).fillna("–")
