@@ -154,7 +154,7 @@ def find_runs(folder: Path) -> list[FinishedRun]:
     """All finished runs under a folder, by path.
 
     Raises:
-        UserError: the folder is absent, holds no finished run, or one whose files cannot be read.
+        UserError: the folder is absent, holds no finished run, one whose files cannot be read, or one run twice.
     """
     if not folder.is_dir():
         raise UserError(f"sweep={folder}: there is no such folder")
@@ -168,6 +168,12 @@ def find_runs(folder: Path) -> list[FinishedRun]:
         found.append(FinishedRun(path.parent, settings, read_json(path)))
     if not found:
         raise UserError(f"sweep={folder}: there is no finished run (no result.json) under this folder")
+    places: dict[str, Path] = {}
+    for run in found:
+        if (other := places.setdefault(run.path.name, run.path)) != run.path:
+            raise UserError(
+                f"sweep={folder}: {other} and {run.path} are the same run; name a folder that holds it once"
+            )
     return found
 
 

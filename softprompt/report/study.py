@@ -17,7 +17,7 @@ from torch import Tensor
 
 from softprompt.analysis.neighbours import nearest_tokens
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
-from softprompt.data.examples import Example, tokenise
+from softprompt.data.examples import Example, check_lengths, tokenise
 from softprompt.data.sources import read_records
 from softprompt.errors import UserError
 from softprompt.evaluation import AnswerScores, score_all
@@ -104,7 +104,8 @@ class Study:
         """The validation set of every task that a run was trained on.
 
         Raises:
-            UserError: data or model are not what a run was trained with, or runs of one task have another template.
+            UserError: data or model are not what a run was trained with, runs of one task have another template, or a
+                text does not fit the model's context behind the longest of all prompts.
         """
         found: dict[str, Target] = {}
         for run in self.runs:
@@ -129,7 +130,12 @@ class Study:
     def _target(self, task: TaskSettings, data: DataSettings) -> Target:
         records = read_records(data, task)
         rendered = [render(task, record) for record in records.splits["validation"]]
-        return Target(task, tokenise(task, rendered, self.backbone.tokenizer), dict(records.fingerprint))
+        examples = tokenise(task, rendered, self.backbone.tokenizer)
+        # Every prompt is tried on every task.
+        check_lengths(
+            examples, max(len(prompt.matrix) for prompt in self.prompts), self.backbone.context_length
+        )
+        return Target(task, examples, dict(records.fingerprint))
 
     @cached_property
     def starts(self) -> list[Float[Tensor, "_ d"]]:

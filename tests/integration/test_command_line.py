@@ -62,7 +62,7 @@ def test_a_sweep_makes_a_directory_for_every_run_and_can_be_read(tiny: Command, 
 
 def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path: Path) -> None:
     asked = [
-        *tiny, "trainer.max_steps=null", "trainer.max_epochs=150", "trainer.patience=150", "trainer.checkpoint_seconds=0"
+        *tiny, "trainer.max_steps=null", "trainer.max_epochs=60", "trainer.patience=60", "trainer.checkpoint_seconds=0"
     ]  # fmt: skip
     whole = call("train.py", *asked, "sweep=whole")
     assert whole.returncode == 0, whole.stderr
@@ -74,7 +74,7 @@ def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path:
         stderr=subprocess.STDOUT,
     )
     deadline = time.monotonic() + 120
-    while not (lines := [*tmp_path.glob("cut/cb/*/metrics.csv")]) or lines[0].read_text().count("\n") < 20:
+    while not (lines := [*tmp_path.glob("cut/cb/*/metrics.csv")]) or lines[0].read_text().count("\n") < 10:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

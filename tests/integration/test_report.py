@@ -14,6 +14,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from softprompt.backbone import Backbone
 from softprompt.errors import UserError
 from softprompt.pack import train_pack
 from softprompt.report.write import PARTS, write_report
@@ -231,6 +232,16 @@ def test_a_model_that_changed_since_is_not_read(sweep: Path, tmp_path: Path) -> 
     result["hashes"]["model/config.json"] = "0"
     path.write_text(json.dumps(result))
     with pytest.raises(UserError, match=r"was trained with another model/config\.json than is there now"):
+        write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
+
+
+def test_a_prompt_that_another_task_s_texts_do_not_fit_behind_is_an_error(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    monkeypatch.setattr(Backbone, "context_length", 12)
+    with pytest.raises(UserError, match=r"prompt rows and .* tokens do not fit the model's context of 12"):
         write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
 
 

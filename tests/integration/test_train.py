@@ -219,6 +219,17 @@ def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, 
     )
 
 
+def test_a_folder_that_holds_a_run_twice_is_not_analysed(settings, console, tmp_path):
+    options = replace(settings.trainer, max_steps=1)
+    for sweep in ("first", "second"):
+        train(replace(settings, sweep=sweep, trainer=options), console)
+    assert len(find_runs(tmp_path / "outputs" / "first")) == 1
+    with pytest.raises(
+        UserError, match=r"first.* and .*second.* are the same run; name a folder that holds it once"
+    ):
+        find_runs(tmp_path / "outputs")
+
+
 def test_a_pack_resumed_at_unequal_steps_ends_as_if_it_had_not_been(settings, console, tmp_path, monkeypatch):
     """Killed between two writes: one run's checkpoint is newer than the other's."""
     options = replace(settings.trainer, checkpoint_seconds=0.0, max_steps=5)
