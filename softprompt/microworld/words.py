@@ -23,6 +23,22 @@ ANIMALS = [
     "frog",
     "lion",
     "tiger",
+    "rabbit",
+    "donkey",
+    "camel",
+    "goose",
+    "swan",
+    "crow",
+    "owl",
+    "eagle",
+    "snake",
+    "turtle",
+    "monkey",
+    "deer",
+    "otter",
+    "badger",
+    "lizard",
+    "hamster",
 ]
 
 # Each comparison with its converse: what the first is than the second, the second is the other than the first.
