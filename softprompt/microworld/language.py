@@ -26,7 +26,7 @@ def make_tokenizer(tasks: Iterable[TaskSettings]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL["unk_token"]))
     tokenizer.normalizer = lower
     tokenizer.pre_tokenizer = splitter
-    tokenizer.decoder = decoders.Fuse()
+    tokenizer.decoder = decoders.WordPiece()  # which puts a space between words and none before a comma
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL)
 
 
