@@ -224,6 +224,19 @@ def test_a_start_that_lacks_a_task_is_compared_over_its_own(sweep: Path, tmp_pat
     assert set(table["variant"]) == {"text"}  # two tasks are too few for the other
 
 
+def test_runs_that_kept_their_start_say_nothing_about_distances(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    path = next(copy.glob("cb/text-seed0-*/result.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "best_step": 0}))
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["norms"]), Console(quiet=True))
+    found = {}
+    for folder in (sweep, copy):
+        table = pd.read_csv(folder / "analysis/tables/equidistance.csv")
+        found[folder] = set(zip(table["task"], table["variant"], strict=True))
+    assert found[sweep] - found[copy] == {("cb", "text")}
+
+
 def test_a_model_that_changed_since_is_not_read(sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))

@@ -65,7 +65,7 @@ def norms(study: Study, settings: AnalysisSettings) -> Section:
         "A BLOOM model puts a LayerNorm behind its embeddings, which takes scale and mean away from every row: raw "
         "norms hold free directions, and only the figures as read speak of what the model sees. A distance is "
         f"‖A − B‖ / √rows under the alignment '{settings.alignment}'. Nearly equidistant means a small coefficient of "
-        "variation; its interval resamples the runs.",
+        "variation among the runs that left their start; its interval resamples them.",
         [*(_equidistance(tables["equidistance"]) if "equidistance" in tables else []), *_grown(table)],
         _digest(table),
         {"norms": norms_figure(table)},
@@ -77,6 +77,7 @@ def _distances(
     study: Study, spaces: dict[str, list[Float[Tensor, "_ d"]]], alignment: str
 ) -> dict[str, pd.DataFrame]:
     distances, equidistance = [], []
+    moved = {run.path.name for run in study.runs if run.result["best_step"]}
     for space, prompts in spaces.items():
         found = distance_table(list(study.labels["run"]), list(study.labels["task"]), prompts, alignment)
         variants = dict(zip(study.labels["run"], study.labels["variant"], strict=True))
@@ -86,9 +87,10 @@ def _distances(
             space=space,
         )
         distances.append(found)
-        for variant, own in found[found["first_variant"] == found["second_variant"]].groupby(
-            "first_variant", sort=False
-        ):
+        alike = found["first_variant"] == found["second_variant"]
+        # Those that kept a common start would be one point.
+        alike &= found["first"].isin(moved) & found["second"].isin(moved)
+        for variant, own in found[alike].groupby("first_variant", sort=False):
             equidistance.append(equidistance_table(own).assign(variant=variant, space=space))
     return {
         "equidistance": pd.concat(equidistance, ignore_index=True) if equidistance else pd.DataFrame(),
