@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from scipy.stats import binomtest
 
-from softprompt.analysis.statistics import bootstrap_mean
+from softprompt.analysis.statistics import bootstrap_mean, wilson_interval
 
 
 def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> pd.DataFrame:
@@ -100,9 +99,3 @@ def start_table(curves: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """95% interval of a share of n independent examples (Wilson 1927)."""
-    interval = binomtest(round(share * n), n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)

@@ -6,7 +6,7 @@ from math import factorial
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 
 RESAMPLES = 5000
 
@@ -40,15 +40,34 @@ def interval(resampled: Float[np.ndarray, "b"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_mean(values: Float[np.ndarray, "R E"]) -> tuple[float, float]:
-    """95% interval of the mean over R runs and E examples, which every run has met."""
-    return interval(weighted_sums(values, crossed_weights(*values.shape)))
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """95% interval of a share of n independent examples (Wilson 1927)."""
+    found = binomtest(round(share * n), n).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def bootstrap_mean(
+    values: Float[np.ndarray, "R E"], least: float = 0.0, most: float = 1.0
+) -> tuple[float, float]:
+    """95% interval of the mean over R runs and E examples, which every run has met.
+
+    Where all values agree, resampling finds no doubt. Then the interval is what the mean would be if as large a share of
+    examples had the least, or the most, that a value can be as Wilson's interval leaves for what was not seen in E.
+    """
+    low, high = interval(weighted_sums(values, crossed_weights(*values.shape)))
+    if np.ptp(values) == 0:
+        unseen = wilson_interval(0.0, values.shape[1])[1]
+        low, high = low - unseen * (low - least), high + unseen * (most - high)
+    return low, high
 
 
 def bootstrap_ratio(
     numerator: Float[np.ndarray, "R E"], denominator: Float[np.ndarray, "R E"]
 ) -> tuple[float, float]:
-    """95% interval of the ratio of two means over the same R runs and E examples."""
+    """95% interval of the ratio of two means of shares over the same R runs and E examples."""
+    if np.ptp(numerator) == np.ptp(denominator) == 0 and denominator.any():
+        low, high = np.array(bootstrap_mean(numerator)) / denominator.mean()
+        return float(low), float(high)
     weights = crossed_weights(*numerator.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         return interval(weighted_sums(numerator, weights) / weighted_sums(denominator, weights))

@@ -26,7 +26,7 @@ def transfer_table(
         gain = answers.astype(float) - bare[target].astype(float)
         for source in dict.fromkeys(sources):
             own = gain[[name == source for name in sources]]
-            low, high = bootstrap_mean(own)
+            low, high = bootstrap_mean(own, -bare[target].mean(), 1 - bare[target].mean())
             rows.append(
                 {
                     "source": source,

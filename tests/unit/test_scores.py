@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softprompt.analysis.scores import score_table, start_table, steps_to_reach, task_table, wilson_interval
+from softprompt.analysis.scores import score_table, start_table, steps_to_reach, task_table
+from softprompt.analysis.statistics import wilson_interval
 
 
 def result(task, seed, exact_match):

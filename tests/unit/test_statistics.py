@@ -2,11 +2,15 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from softprompt.analysis.statistics import bootstrap_mean, bootstrap_ratio, mantel
+from softprompt.analysis.statistics import bootstrap_mean, bootstrap_ratio, mantel, wilson_interval
 
 
-def test_with_one_value_there_is_nothing_to_resample():
-    assert bootstrap_mean(np.full((3, 10), 0.5)) == pytest.approx((0.5, 0.5))
+def test_where_all_agree_the_interval_is_wilson_s_of_the_examples():
+    assert bootstrap_mean(np.ones((4, 200))) == pytest.approx(wilson_interval(1.0, 200))
+    assert bootstrap_mean(np.zeros((4, 200))) == pytest.approx(wilson_interval(0.0, 200))
+    # A twentieth of 73 examples may be otherwise: 3.84 / (73 + 3.84).
+    assert bootstrap_mean(np.zeros((1, 73)), -1.0, 0.5) == pytest.approx((-0.05, 0.025), abs=1e-4)
+    assert bootstrap_ratio(np.ones((4, 200)), np.ones((4, 200))) == pytest.approx(wilson_interval(1.0, 200))
 
 
 def test_the_interval_of_one_run_is_that_of_a_binomial_share():

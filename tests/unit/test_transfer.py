@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from softprompt.analysis.statistics import wilson_interval
 from softprompt.analysis.transfer import transfer_table
 
 
@@ -19,7 +20,9 @@ def test_gains_are_over_no_prompt_and_averaged_over_runs():
 
 
 def test_an_example_is_paired_with_its_own_bare_answer():
-    """Where a prompt changes no answer the gain is surely nought, however uncertain both scores are."""
+    """Where a prompt changes no answer the gain is next to nought, however uncertain both scores are."""
     answers = np.random.default_rng(0).integers(0, 2, (1, 50)).astype(bool)
     row = transfer_table(["a"], {"a": answers}, {"a": answers[0]}).iloc[0]
-    assert (row["gain"], row["low"], row["high"]) == (0, 0, 0)
+    unseen = wilson_interval(0.0, 50)[1]
+    assert row["gain"] == 0
+    assert row["high"] - row["low"] == pytest.approx(unseen) and row["low"] < 0 < row["high"]
