@@ -49,28 +49,29 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
 def bootstrap_mean(
     values: Float[np.ndarray, "R E"], least: float = 0.0, most: float = 1.0
 ) -> tuple[float, float]:
-    """95% interval of the mean over R runs and E examples, which every run has met.
-
-    Where all values agree, resampling finds no doubt. Then the interval is what the mean would be if as large a share of
-    examples had the least, or the most, that a value can be as Wilson's interval leaves for what was not seen in E.
-    """
-    low, high = interval(weighted_sums(values, crossed_weights(*values.shape)))
-    if np.ptp(values) == 0:
-        unseen = wilson_interval(0.0, values.shape[1])[1]
-        low, high = low - unseen * (low - least), high + unseen * (most - high)
-    return low, high
+    """95% interval of the mean over R runs and E examples, which every run has met; a value is in [least, most]."""
+    resampled = weighted_sums(values, crossed_weights(*values.shape))
+    return _not_a_point(interval(resampled), values.shape[1], least, most)
 
 
 def bootstrap_ratio(
     numerator: Float[np.ndarray, "R E"], denominator: Float[np.ndarray, "R E"]
 ) -> tuple[float, float]:
-    """95% interval of the ratio of two means of shares over the same R runs and E examples."""
-    if np.ptp(numerator) == np.ptp(denominator) == 0 and denominator.any():
-        low, high = np.array(bootstrap_mean(numerator)) / denominator.mean()
-        return float(low), float(high)
+    """95% interval of the ratio of two means over the same R runs and E examples."""
     weights = crossed_weights(*numerator.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return interval(weighted_sums(numerator, weights) / weighted_sums(denominator, weights))
+        resampled = weighted_sums(numerator, weights) / weighted_sums(denominator, weights)
+    return _not_a_point(interval(resampled), numerator.shape[1], 0.0, 1.0)
+
+
+def _not_a_point(found: tuple[float, float], n: int, least: float, most: float) -> tuple[float, float]:
+    """Where n examples all agree, resampling finds no doubt. Then the interval is what would be found if as many more
+    were otherwise, as far as can be, as Wilson's interval leaves for what n examples have not shown."""
+    low, high = found
+    if not np.isclose(low, high):
+        return found
+    unseen = wilson_interval(0.0, n)[1]
+    return low - unseen * max(0.0, low - least), high + unseen * max(0.0, most - high)
 
 
 def mantel(first: Shaped[np.ndarray, "k k"], second: Shaped[np.ndarray, "k k"]) -> dict[str, float]:

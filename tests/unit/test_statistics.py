@@ -10,7 +10,8 @@ def test_where_all_agree_the_interval_is_wilson_s_of_the_examples():
     assert bootstrap_mean(np.zeros((4, 200))) == pytest.approx(wilson_interval(0.0, 200))
     # A twentieth of 73 examples may be otherwise: 3.84 / (73 + 3.84).
     assert bootstrap_mean(np.zeros((1, 73)), -1.0, 0.5) == pytest.approx((-0.05, 0.025), abs=1e-4)
-    assert bootstrap_ratio(np.ones((4, 200)), np.ones((4, 200))) == pytest.approx(wilson_interval(1.0, 200))
+    gain = np.tile([1.0] * 198 + [0.0] * 2, (4, 1))
+    assert bootstrap_ratio(gain, gain) == pytest.approx(wilson_interval(1.0, 200))
 
 
 def test_the_interval_of_one_run_is_that_of_a_binomial_share():
