@@ -65,8 +65,11 @@ def bootstrap_ratio(
 
 
 def _not_a_point(found: tuple[float, float], n: int, least: float, most: float) -> tuple[float, float]:
-    """Where n examples all agree, resampling finds no doubt. Then the interval is what would be found if as many more
-    were otherwise, as far as can be, as Wilson's interval leaves for what n examples have not shown."""
+    """The interval itself, unless n examples that all agree have made it a point.
+
+    What none of n examples shows may still be true of a share of all, up to the end of Wilson's 95% interval (1927) for 0
+    of n; the ends are where the mean would be if that share had the `least`, or the `most`, that a value can have.
+    """
     low, high = found
     if not np.isclose(low, high):
         return found

@@ -26,6 +26,7 @@ def transfer_table(
         gain = answers.astype(float) - bare[target].astype(float)
         for source in dict.fromkeys(sources):
             own = gain[[name == source for name in sources]]
+            # No prompt can lose more than what the model has right without one, nor gain more than the rest.
             low, high = bootstrap_mean(own, -bare[target].mean(), 1 - bare[target].mean())
             rows.append(
                 {

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from softprompt.backbone.layout import Layout
 
-WIDE = 256
+WIDE = 256  # hidden units from which on a CPU gains more by not padding than it loses by looping
+
 Rows = Float[Tensor, "_ _ _"]  # rows, heads (of queries, or of keys and values), width of a head
 Bias = Float[Tensor, "_ _ _"]  # heads, queries, keys
 

@@ -39,7 +39,7 @@ def scores(study: Study) -> Section:
     return Section(
         "Scores",
         "Exact match on validation: the model writes the right answer and ends there. The 95% interval of a task "
-        "resamples its runs and its examples (with one run, examples alone); that of a single run (scores.csv) is "
+        "resamples its runs and its examples (with one run, examples alone; where all agree it is Wilson's); that of a single run (scores.csv) is "
         "Wilson's, over examples. The level of a task is 95% of the best score that any of its runs has; it and the curves "
         "are on the examples that the best step is picked on, which are the same unless data.holdout is set.",
         [*_learned(tasks), *_starts(starts), *_untrained(runs)],
