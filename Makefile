@@ -46,7 +46,7 @@ figures: install  ## Draw tables, figures and report of a sweep again: make figu
 	@$(VENV)/bin/python analyze.py sweep=$(or $(SWEEP),$(error say which: make figures SWEEP=outputs/demo))
 
 micro-model: install  ## Pretrain the microworld's model anew, in place (half an hour on two cores)
-	@$(VENV)/bin/python -m softprompt.microworld
+	@$(VENV)/bin/python -m softprompt.pretraining
 
 bench: install  ## Time a training step against PEFT's, at bloomz-560m's exact shape (minutes, 8 GB)
 	@$(VENV)/bin/python benchmarks/step.py

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.examples import Example
-from softprompt.evaluation import score_all
+from softprompt.scoring import score_all
 
 END = 2  # a token that ends an answer
 Generate = Callable[[list[list[int]], int], list[list[int]]]

@@ -29,8 +29,8 @@ def main() -> None:
         nearest_tokens(rows, backbone.embedding_chunks(), 5)
 
     def as_read() -> None:
-        read = (backbone.as_read(chunk) for chunk in backbone.embedding_chunks())
-        nearest_tokens(backbone.as_read(rows), read, 5)
+        read = (backbone.model_input(chunk) for chunk in backbone.embedding_chunks())
+        nearest_tokens(backbone.model_input(rows), read, 5)
 
     result = {
         "rows": len(rows),

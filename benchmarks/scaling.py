@@ -62,7 +62,7 @@ def _pack(options: argparse.Namespace, backbone: Backbone, count: int) -> dict[s
     optimizer = torch.optim.Adam(prompts, lr=0.0)
 
     def step(sequences: list[Any], prompt_of: list[int]) -> None:
-        batch = Batch.pack(sequences, prompt_of)
+        batch = Batch.of_pairs(sequences, prompt_of)
         optimizer.zero_grad()
         logits = backbone.answer_logits(prompts, batch).float()
         torch.autograd.backward(F.cross_entropy(logits, batch.answer_ids.to(logits.device)))

@@ -47,7 +47,7 @@ def main() -> None:
     rows = []
     for number in range(options.repeats):
         sequences = draw_sequences(options, number)
-        batch = Batch.pack(sequences)
+        batch = Batch.of_pairs(sequences)
         row: dict[str, Any] = {
             "lengths": (batch.text_lengths + batch.answer_lengths).tolist(),
             "softprompt": timed(lambda: ours(sequences), options.device),  # noqa: B023
@@ -81,7 +81,7 @@ def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
     optimizer = torch.optim.Adam([prompt], lr=0.0)  # so that every step sees the same prompt
 
     def ours(sequences: Sequences) -> tuple[float, torch.Tensor]:
-        batch = Batch.pack(sequences)
+        batch = Batch.of_pairs(sequences)
         optimizer.zero_grad()
         logits = backbone.answer_logits([prompt], batch).float()
         loss = F.cross_entropy(logits, batch.answer_ids.to(logits.device))

@@ -8,6 +8,8 @@ from typing import Any
 
 from softprompt.errors import UserError
 
+CONF = Path(__file__).parent / "conf"  # in a checkout a link to the top-level folder
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write to a temporary file beside `path`, flush it to disk, then rename it into place.

@@ -1,19 +1,13 @@
-"""Everything in `conf/`, typed and checked once: beyond this file no config object travels.
+"""Everything in `conf/` as typed dataclasses. `parsing.py` makes them from a composed config.
 
-Each class mirrors one group of `conf/`; the comments beside the keys there say what each one does.
+Each class mirrors one group of `conf/`; the comments beside the keys there explain each key.
 """
 
-import json
 import string
-from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
-
-from softprompt.errors import UserError
-
-T = TypeVar("T")
 
 MICROWORLD = "softprompt.microworld.model"  # the package that carries the default model
 
@@ -24,7 +18,7 @@ Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
-WeightDecay = Annotated[float, Field(ge=0)]
+DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -41,7 +35,7 @@ class TaskSettings:
 
     @property
     def fields(self) -> list[str]:
-        """Names of the record fields that the template shows, in order of appearance."""
+        """Names of the record fields in the template, in order of appearance."""
         return list(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(self.template) if name))
 
     @field_validator("template")
@@ -114,7 +108,7 @@ class ModelSettings:
 
     id: Text
     revision: Text | None
-    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")] | None
+    package: DottedPath | None
     gguf_file: Text | None
     dtype: Literal["auto", "bfloat16", "float32"]
     lr: LearningRate
@@ -131,64 +125,25 @@ class ModelSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class PromptSettings:
-    """What the prompt starts from (`conf/prompt`)."""
+    """What the prompt starts from (`conf/prompt`). `init` names a function of `initialisers.py`."""
 
-    init: Literal["text", "vocab", "random", "file"]
+    init: Name
     length: Annotated[int, Field(ge=1, le=10_000)] | None = None
     text: Text | None = None
     path: Text | None = None
 
-    @model_validator(mode="after")
-    def _a_file_has_a_path(self) -> "PromptSettings":
-        if self.init == "file" and self.path is None:
-            raise ValueError("prompt=file needs prompt.path, the prompt.safetensors of another run")
-        return self
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
 
 @dataclass(frozen=True, config=STRICT)
-class Adam:
-    """`conf/optim/adam`: Kingma and Ba 2015."""
+class OptimSettings:
+    """Which optimiser takes the steps (`conf/optim`). `arguments` go to the class that `target` names, beside `lr`.
 
-    name: Literal["adam"]
+    In a config the arguments stand beside `lr`, and `target` is called `_target_`.
+    """
+
+    name: Name
+    target: DottedPath
     lr: LearningRate
-    betas: Annotated[list[Beta], Field(min_length=2, max_length=2)]
-    eps: Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class AdamW:
-    """`conf/optim/adamw`: Loshchilov and Hutter 2019."""
-
-    name: Literal["adamw"]
-    lr: LearningRate
-    betas: Annotated[list[Beta], Field(min_length=2, max_length=2)]
-    eps: Annotated[float, Field(gt=0)]
-    weight_decay: WeightDecay
-
-
-@dataclass(frozen=True, config=STRICT)
-class Adafactor:
-    """`conf/optim/adafactor`: Shazeer and Stern 2018, the optimiser of Lester et al. 2021."""
-
-    name: Literal["adafactor"]
-    lr: LearningRate
-    weight_decay: WeightDecay
-
-
-@dataclass(frozen=True, config=STRICT)
-class SGD:
-    """`conf/optim/sgd`: gradient descent with momentum."""
-
-    name: Literal["sgd"]
-    lr: LearningRate
-    momentum: Rate
-    weight_decay: WeightDecay
-
-
-OptimSettings = Annotated[Adam | AdamW | Adafactor | SGD, Field(discriminator="name")]
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -199,7 +154,7 @@ class TrainerSettings:
     max_steps: Positive | None
     batch_size: Positive
     patience: Positive
-    gradient_clip: Annotated[float, Field(gt=0)] | None
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None
     eval_batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive
@@ -207,6 +162,7 @@ class TrainerSettings:
     threads: Positive | None
     deterministic: bool
     checkpoint_seconds: Annotated[float, Field(ge=0)]
+    extra: dict[Text, Any]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -232,25 +188,12 @@ class Settings:
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     sweep: Name
     output_root: Text
-
-
-Part = Literal[
-    "scores",
-    "neighbours",
-    "calibration",
-    "attribution",
-    "discretised",
-    "tsne",
-    "norms",
-    "difficulty",
-    "transfer",
-    "similarity",
-]
+    objective: Literal["loss", "exact_match"]
 
 
 @dataclass(frozen=True, config=STRICT)
 class Published:
-    """A task's zero-shot figures over instructions, in % of exact match, from somewhere else."""
+    """Published zero-shot scores of a task over several instructions, in %."""
 
     task: Name
     source: Text
@@ -260,87 +203,13 @@ class Published:
 
 @dataclass(frozen=True, config=STRICT)
 class AnalysisSettings:
-    """What `analyze.py` reads (`conf/analyze.yaml`)."""
+    """What `analyze.py` reads (`conf/analyze.yaml`). `parts` None means all sections."""
 
     sweep: Text
-    parts: Annotated[list[Part], Field(min_length=1)]
+    parts: Annotated[list[Name], Field(min_length=1)] | None
     neighbours: Annotated[int, Field(ge=1, le=100)]
     alignment: Literal["truncate", "pad", "resample", "match"]
     lexicon: list[Text]
-    attribution_examples: Positive | None
+    ablation_examples: Positive | None
     wordings: dict[Name, list[Text]]
     published: list[Published]
-
-
-def parse_settings(config: object) -> Settings:
-    """A composed config as `Settings`.
-
-    Raises:
-        UserError: a key is unknown or missing, or its value is not allowed; names key, value and rule.
-    """
-    return _parse(Settings, config)
-
-
-def parse_analysis_settings(config: object) -> AnalysisSettings:
-    """The composed `analyze` config as `AnalysisSettings`; raises as `parse_settings` does."""
-    return _parse(AnalysisSettings, config)
-
-
-def parse_task_settings(config: object) -> TaskSettings:
-    """A file of `conf/task` as `TaskSettings`; raises as `parse_settings` does."""
-    return _parse(TaskSettings, config)
-
-
-def parse_microworld_data(config: object) -> MicroworldData:
-    """`conf/data/microworld.yaml` as `MicroworldData`; raises as `parse_settings` does."""
-    return _parse(MicroworldData, config)
-
-
-def _parse(kind: type[T], config: object) -> T:
-    _check_keys(config)
-    try:
-        # As JSON, because there the strict mode takes objects for dataclasses (and still no "3" for 3).
-        return TypeAdapter(kind).validate_json(json.dumps(config))
-    except ValidationError as errors:
-        error = errors.errors()[0]
-    key, value = _find(config, error["loc"])
-    if error["type"] == "union_tag_invalid":
-        context = error["ctx"]
-        key, value = f"{key}.{context['discriminator']}".replace("'", ""), context["tag"]
-        raise UserError(f"{key}={value!r}: should be one of {context['expected_tags']}")
-    if error["type"] == "missing":
-        raise UserError(f"{key} is missing: set it")
-    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        raise UserError(f"{key}={value!r}: there is no such key")
-    rule = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    raise UserError(rule if isinstance(value, Mapping) else f"{key}={value!r}: {rule}")
-
-
-def _check_keys(config: object, above: str = "") -> None:
-    """Mandatory values (`???` in a YAML file) have to be given, and keys have to be text.
-
-    YAML reads an unquoted `yes` or `no` as a truth value, also where it stands for an answer.
-    """
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            if not isinstance(key, str):
-                raise UserError(f"{above}{key}: the key is {key!r}, and should be text: put it in quotes")
-            if value == "???":
-                raise UserError(f"{above}{key} is missing: set it")
-            _check_keys(value, f"{above}{key}.")
-
-
-def _find(config: object, loc: tuple[int | str, ...]) -> tuple[str, object]:
-    """The dotted key that a validation error speaks of, and its value there.
-
-    pydantic puts the tag of a union (`jsonl`, `adam`) and the type it tried into the path; they are no keys.
-    """
-    keys: list[str] = []
-    for part in loc:
-        if isinstance(config, Mapping) and (part in config or part == loc[-1]):
-            config = config.get(part)
-            keys.append(str(part))
-        elif isinstance(config, list) and isinstance(part, int):
-            config = config[part]
-            keys.append(str(part))
-    return ".".join(keys), config

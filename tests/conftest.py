@@ -26,11 +26,14 @@ from transformers import (
 )
 
 from softprompt.backbone import Backbone
-from softprompt.backbone.attention import BySequence, InGrids
+from softprompt.backbone.attention.cpu import LoopAttention
+from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.bloom import BloomBackbone
 from softprompt.backbone.layout import Layout
-from softprompt.backbone.packed import PackedBackbone
-from softprompt.settings import Settings, parse_settings
+from softprompt.backbone.shared_prefix import SharedPrefixBackbone
+from softprompt.backbone.unpadded import UnpaddedBackbone
+from softprompt.parsing import parse_settings
+from softprompt.settings import Settings
 
 torch.set_num_threads(1)  # the models are tiny: a second thread costs more than it brings
 
@@ -88,29 +91,30 @@ BACKBONES = [
     "bloom",
     "llama",
     "gpt2",
-    "bloom-packed",
+    "bloom-loop",
     "bloom-grid",
-    "llama-packed",
+    "llama-loop",
     "llama-grid",
-    "gpt2-packed",
+    "gpt2-loop",
 ]
 
 
-def _in_grids(backbone: BloomBackbone | PackedBackbone, layout: Layout) -> InGrids:
-    return InGrids.of(layout, backbone._slopes(), backbone.dtype, backbone.model.device)
+def _grid_attention(backbone: UnpaddedBackbone, layout: Layout) -> GridAttention:
+    return GridAttention.build(layout, backbone._slopes(), backbone.dtype, backbone.model.device)
 
 
-def _by_sequence(backbone: BloomBackbone | PackedBackbone, layout: Layout) -> BySequence:
-    return BySequence.of(layout, backbone._slopes(), backbone.dtype)
+def _loop_attention(backbone: UnpaddedBackbone, layout: Layout) -> LoopAttention:
+    return LoopAttention.build(layout, backbone._slopes(), backbone.dtype)
 
 
 def make_backbone(name: str, **changes: int) -> Backbone:
-    """One architecture of each way to mark positions (ALiBi, rotary, learned), and BLOOM's own implementation."""
-    kind, _, way = name.partition("-")
-    implementation = Backbone if not way else BloomBackbone if kind == "bloom" else PackedBackbone
-    if way:  # these models are narrow: as on a GPU, or as a wide one on a CPU
-        arrange = {"packed": _by_sequence, "grid": _in_grids}[way]
-        implementation = type("Arranged", (implementation,), {"_arrange": arrange})
+    """One architecture of each way to encode positions (ALiBi, rotary, learned), with each implementation."""
+    kind, _, attention = name.partition("-")
+    implementation: type[Backbone] = SharedPrefixBackbone
+    if attention:  # chosen here, because by themselves models as narrow as these use grids
+        make_attention = {"loop": _loop_attention, "grid": _grid_attention}[attention]
+        unpadded = BloomBackbone if kind == "bloom" else UnpaddedBackbone
+        implementation = type("Chosen", (unpadded,), {"_make_attention": make_attention})
     return implementation(make_model(kind, **changes), make_tokenizer(), f"tiny-{name}", None)
 
 
@@ -176,9 +180,8 @@ def config(tmp_path: Path, model_folder: Path, data_folder: Path) -> dict[str, d
     """The plain config of a small run, made of the project's own files; tests change it and parse it."""
 
     def group(path: str) -> dict[str, object]:
-        return {
-            k: v for k, v in yaml.safe_load((ROOT / "conf" / path).read_text()).items() if k != "defaults"
-        }
+        content = yaml.safe_load((ROOT / "conf" / path).read_text())
+        return {key: value for key, value in content.items() if key != "defaults"}
 
     return {
         "task": group("task/cb.yaml"),
@@ -196,6 +199,7 @@ def config(tmp_path: Path, model_folder: Path, data_folder: Path) -> dict[str, d
         "seed": 0,
         "sweep": "test",
         "output_root": str(tmp_path / "outputs"),
+        "objective": "loss",
     }
 
 

@@ -33,7 +33,7 @@ def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> p
                 "high": high,
                 "rank_accuracy": tuned["rank_accuracy"],
                 "macro_f1": tuned["macro_f1"],
-                "outside": tuned["outside"],
+                "invalid_prediction_rate": tuned["invalid_prediction_rate"],
                 "loss": tuned["loss"],
                 "n": tuned["n"],
                 "best_step": result["best_step"],

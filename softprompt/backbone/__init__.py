@@ -1,5 +1,6 @@
-"""A frozen causal language model, and the logits it gives at the answers behind a prompt."""
+"""A frozen causal language model: its embeddings, and the logits it gives at the answers behind a prompt."""
 
+from softprompt.backbone.base import Backbone
 from softprompt.backbone.load import (
     choose_dtype,
     load_backbone,
@@ -7,6 +8,5 @@ from softprompt.backbone.load import (
     make_backbone,
     model_fingerprint,
 )
-from softprompt.backbone.shared_prefix import Backbone
 
 __all__ = ["Backbone", "choose_dtype", "load_backbone", "local_folder", "make_backbone", "model_fingerprint"]

@@ -1,8 +1,8 @@
 """BLOOM without padding: the same function as Hugging Face's, on the same weights, with less work.
 
-The rows of every prompt once, the tokens of every text once, and the answers' tokens stay packed in one `[T, d]`
-matrix through every linear layer and norm. In attention the keys of an answer are its prompt's rows, its text, and
-its own tokens. In the last block nothing but the answer positions goes past attention.
+Prompt rows, text tokens and answer tokens stay end to end in one `[T, d]` matrix through every linear layer and norm.
+In attention the keys of an answer token are its prompt's rows, its text, and its own answer's tokens up to itself. In
+the last block only the rows that predict an answer token go on after attention.
 """
 
 from collections.abc import Sequence
@@ -14,62 +14,71 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
-from softprompt.backbone.attention import Rows
-from softprompt.backbone.packed import PackedBackbone
+from softprompt.backbone.unpadded import UnpaddedBackbone
 from softprompt.data.batch import Batch
 
+Heads = Float[Tensor, "T H e"]
 
-class BloomBackbone(PackedBackbone):
+
+class BloomBackbone(UnpaddedBackbone):
     """The backbone contract for BLOOM and BLOOMZ."""
 
     @staticmethod
-    def fits(config: Any) -> bool:
-        """Whether a model of this config is computed here; else the general way has to do."""
+    def supports(config: Any) -> bool:
+        """True if this class computes models with this config."""
         return config.model_type == "bloom" and not config.apply_residual_connection_post_layernorm
 
-    @torch.no_grad()
-    def as_read(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Rows after BLOOM's embedding LayerNorm, which takes away their scale and their mean."""
-        norm = self.model.transformer.word_embeddings_layernorm
-        read: Tensor = norm(rows.to(norm.weight.device, norm.weight.dtype))
-        return read.float().cpu()
-
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """Logits that predict each answer token of the batch, in the batch's order, in the weights' dtype."""
+        """See `Backbone.answer_logits`."""
         transformer = self.model.transformer
         device = self.model.device
-        layout, rows = self._lay_out(prompts, batch)
-        attention = self._arrange(layout)
+        layout, prompt_rows = self._lay_out(prompts, batch)
+        attention = self._make_attention(layout)
         scale = (self.width // self.model.config.n_head) ** -0.5
-        hidden = torch.cat([*rows, transformer.word_embeddings(layout.tokens.to(device))])
-        hidden = transformer.word_embeddings_layernorm(hidden)
+
+        embedded = torch.cat([*prompt_rows, transformer.word_embeddings(layout.tokens.to(device))])
+        hidden = transformer.word_embeddings_layernorm(embedded)  # [T, d]
         *blocks, last = transformer.h
         for block in blocks:
-            attended = attention.every_row(*self._project(block, hidden), scale)
-            hidden = self._after_attention(block, attended, hidden)
-        attended = attention.asked_rows(*self._project(last, hidden), scale)
-        hidden = hidden.index_select(0, layout.asked_rows.to(device))
-        hidden = self._after_attention(last, attended, hidden)
-        logits: Tensor = self.model.lm_head(transformer.ln_f(hidden))
+            attended = attention.attend(*self._query_key_value(block, hidden), scale)  # [T, H·e]
+            hidden = self._after_attention(block, attended, hidden)  # [T, d]
+
+        # Nothing reads the last block's other rows, so only the predicting rows are computed.
+        attended = attention.attend_predicting(*self._query_key_value(last, hidden), scale)  # [A, H·e]
+        hidden = hidden.index_select(0, layout.predicting_rows.to(device))  # [T, d] -> [A, d]
+        hidden = self._after_attention(last, attended, hidden)  # [A, d]
+        logits: Tensor = self.model.lm_head(transformer.ln_f(hidden))  # [A, V]
         return logits
 
-    def _project(self, block: Any, hidden: Float[Tensor, "T d"]) -> tuple[Rows, Rows, Rows]:
-        qkv: Tensor = block.self_attention.query_key_value(block.input_layernorm(hidden))
-        query, key, value = qkv.view(len(hidden), self.model.config.n_head, 3, -1).unbind(2)
+    def _query_key_value(self, block: Any, hidden: Float[Tensor, "T d"]) -> tuple[Heads, Heads, Heads]:
+        fused: Tensor = block.self_attention.query_key_value(block.input_layernorm(hidden))  # [T, H·3·e]
+        query, key, value = fused.view(len(hidden), self.model.config.n_head, 3, -1).unbind(
+            2
+        )  # [T, H, e] each
         return query, key, value
 
     def _after_attention(
         self, block: Any, attended: Float[Tensor, "t d"], residual: Float[Tensor, "t d"]
     ) -> Float[Tensor, "t d"]:
+        """The rest of a block: output projection, feed-forward, and their residual connections."""
         hidden = residual + block.self_attention.dense(attended)
-        # Hugging Face spells out the same tanh approximation, in several passes over memory.
-        inner = F.gelu(block.mlp.dense_h_to_4h(block.post_attention_layernorm(hidden)), approximate="tanh")
-        outer: Tensor = hidden + block.mlp.dense_4h_to_h(inner)
+        # The tanh approximation that Hugging Face writes out as several passes over memory.
+        inner = F.gelu(
+            block.mlp.dense_h_to_4h(block.post_attention_layernorm(hidden)), approximate="tanh"
+        )  # [t, 4·d]
+        outer: Tensor = hidden + block.mlp.dense_4h_to_h(inner)  # [t, d]
         return outer
 
+    @torch.no_grad()
+    def model_input(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Embeddings after BLOOM's embedding LayerNorm, which removes each row's scale and mean."""
+        norm = self.model.transformer.word_embeddings_layernorm
+        normalised: Tensor = norm(rows.to(norm.weight.device, norm.weight.dtype))
+        return normalised.float().cpu()
+
     def _slopes(self) -> Float[Tensor, "H"]:
-        """ALiBi's, by head."""
-        # One key at position 1 has a bias of one slope.
+        """ALiBi slopes, one per head (Press et al. 2022, section 3)."""
+        # transformers builds slope · position for [1, 2] tokens, [H, 1, 2]: at position 1 that is the slope.
         bias: Tensor = build_alibi_tensor(
             torch.ones(1, 2, dtype=torch.long), self.model.config.n_head, torch.float32
         )

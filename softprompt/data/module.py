@@ -52,7 +52,7 @@ class TaskData(L.LightningDataModule):
     """A task's records as examples.
 
     `train` is what prompts learn from. `selection` picks the best prompt: the official validation set, or
-    with `data.holdout` a part of train. `report` is always the official validation set. `test` is for
+    with `data.holdout` a part of train. `validation` is always the official validation set. `test` is for
     prediction only. The held-out part is stratified and the same for every seed.
 
     Raises:
@@ -78,9 +78,9 @@ class TaskData(L.LightningDataModule):
             rendered = [render(task, r, labelled=split != "test") for r in records.splits[split]]
             return tokenise(task, rendered, tokenizer)
 
-        self.train, self.report = examples("train"), examples("validation")
+        self.train, self.validation = examples("train"), examples("validation")
         self.test = examples("test") if data.predict else []
-        self.selection = self.report
+        self.selection = self.validation
         if data.holdout:
             self.train, self.selection = self._hold_out(data.holdout)
 
@@ -96,7 +96,9 @@ class TaskData(L.LightningDataModule):
 
     def check_lengths(self, prompt_length: int, context_length: int | None) -> None:
         """Raise a `UserError` if any example is too long for the model's context behind such a prompt."""
-        check_lengths([*self.train, *self.selection, *self.report, *self.test], prompt_length, context_length)
+        check_lengths(
+            [*self.train, *self.selection, *self.validation, *self.test], prompt_length, context_length
+        )
 
     def new_order(self, seed: int) -> DataOrder:
         """The data order of a run with this seed, at its beginning."""

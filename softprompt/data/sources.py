@@ -115,7 +115,7 @@ def _read_hub(data: HubData, task: TaskSettings, wanted: tuple[str, ...]) -> Rec
 def _draw_microworld(data: MicroworldData, task: TaskSettings, wanted: tuple[str, ...]) -> Records:
     if task.folder not in SCENES:
         raise UserError(f"task.folder={task.folder}: the microworld has {', '.join(SCENES)}")
-    scenes = draw_splits(data, task.folder)
+    scenes = draw_splits(task.folder, data.seed, data.train, data.validation, data.level)
     splits = {
         split: [
             Record(lift(scene.fields), f"microworld/{task.folder}/{split}[{index}]")

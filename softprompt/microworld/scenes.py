@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from softprompt.microworld.words import LOOKS, PLACES, TIMES, WHOLE, World
-from softprompt.settings import MicroworldData
 
 LEVELS = (1, 2, 3)
 
@@ -209,18 +208,20 @@ SCENES: Mapping[str, Callable[[World, int, random.Random], Scene]] = {
 }
 
 
-def draw_splits(data: MicroworldData, folder: str) -> dict[str, list[Scene]]:
+def draw_splits(
+    folder: str, seed: int, train: int, validation: int, level: int | None = None
+) -> dict[str, list[Scene]]:
     """Train, validation and test of a task, no scene twice, the same for everyone who asks the same.
 
-    Train is familiar; validation and test are novel. Levels take turns unless `data.level` names one.
+    Train is familiar; validation and test are novel. Levels take turns unless `level` names one.
     """
-    source = random.Random(f"microworld {data.seed} {folder}")
+    source = random.Random(f"microworld {seed} {folder}")
     seen: set[str] = set()
 
     def scenes(count: int, novel: bool) -> list[Scene]:
         found: list[Scene] = []
         while len(found) < count:
-            scene = draw(folder, data.level or LEVELS[len(found) % len(LEVELS)], novel, source)
+            scene = draw(folder, level or LEVELS[len(found) % len(LEVELS)], novel, source)
             content = json.dumps(scene.fields)
             if content not in seen:
                 seen.add(content)
@@ -228,7 +229,7 @@ def draw_splits(data: MicroworldData, folder: str) -> dict[str, list[Scene]]:
         return found
 
     return {
-        "train": scenes(data.train, novel=False),
-        "validation": scenes(data.validation, novel=True),
-        "test": scenes(data.validation, novel=True),
+        "train": scenes(train, novel=False),
+        "validation": scenes(validation, novel=True),
+        "test": scenes(validation, novel=True),
     }

@@ -8,14 +8,14 @@ from typing import Any
 from softprompt import __version__
 from softprompt.files import sha256
 from softprompt.report.sections import Section
-from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
+from softprompt.study import Study
 
 
 def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Section]) -> dict[str, Any]:
     """The content of `analysis.json`: runs with the hashes of their prompts, data and model, versions, settings, and
     what was computed."""
-    backbone = study.runs[0].result["backbone"]
+    backbone = study.results[0]["backbone"]
     return {
         "sweep": str(study.folder),
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -26,11 +26,13 @@ def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Sect
             {
                 **{name: label[name] for name in ("run", "task", "variant", "seed")},
                 "prompt": sha256((run.path / "prompt.safetensors").read_bytes()),
-                "commit": run.result["commit"],
-                "versions": run.result["versions"],
-                "hashes": run.result["hashes"],
+                "commit": result["commit"],
+                "versions": result["versions"],
+                "hashes": result["hashes"],
             }
-            for run, label in zip(study.runs, study.labels.to_dict("records"), strict=True)
+            for run, result, label in zip(
+                study.runs, study.results, study.labels.to_dict("records"), strict=True
+            )
         ],
         "tables": {section.title: list(section.tables) for section in sections},
         "figures": {section.title: list(section.drawings) for section in sections},

@@ -6,23 +6,23 @@ from pathlib import Path
 
 from rich.console import Console
 
+from softprompt.console import say
 from softprompt.files import write_atomically
-from softprompt.progress import say
 from softprompt.report.page import render_page
 from softprompt.report.provenance import in_short, provenance
 from softprompt.report.sections import Section
-from softprompt.report.sections.attribution import attribution, discretised
-from softprompt.report.sections.calibration import calibration
+from softprompt.report.sections.ablation import attribution, discretised
 from softprompt.report.sections.difficulty import difficulty
 from softprompt.report.sections.geometry import norms, projection
 from softprompt.report.sections.neighbours import neighbours
+from softprompt.report.sections.precision import calibration
 from softprompt.report.sections.scores import scores
 from softprompt.report.sections.similarity import similarity
 from softprompt.report.sections.transfer import transfer
-from softprompt.report.study import Study
 from softprompt.report.terminal import score_screen
+from softprompt.report.wandb_report import log_report
 from softprompt.settings import AnalysisSettings
-from softprompt.tracking import track_report
+from softprompt.study import Study
 
 # By the names that `parts` asks for them with. A part may find that it has nothing to say.
 PARTS: dict[str, Callable[[Study, AnalysisSettings], Section | None]] = {
@@ -48,7 +48,7 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
     study = Study(Path(settings.sweep), console)
     folder = study.folder / "analysis"
     sections: list[Section] = []
-    for name in settings.parts:
+    for name in settings.parts or PARTS:
         with console.status(f"{name} ..."):
             if (section := PARTS[name](study, settings)) is None:
                 continue
@@ -71,7 +71,7 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
         figures = {
             name: folder / "figures" / f"{name}.png" for section in sections for name in section.drawings
         }
-        track_report(study.settings.logger, study.settings.sweep, folder, tables, figures)
+        log_report(study.settings.logger, study.settings.sweep, folder, tables, figures)
     say(console, f"report: {folder / 'report.html'}")
 
 

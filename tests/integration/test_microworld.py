@@ -9,14 +9,14 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from softprompt.microworld.__main__ import main
 
 from softprompt.backbone import load_backbone, local_folder
-from softprompt.microworld.__main__ import main
-from softprompt.microworld.card import model_scores
-from softprompt.microworld.lessons import taught_instructions
-from softprompt.microworld.pretrain import Recipe, pretrain
-from softprompt.pack import train_pack
-from softprompt.settings import parse_microworld_data, parse_task_settings
+from softprompt.parsing import parse_microworld_data, parse_task_settings
+from softprompt.pretraining.card import model_scores
+from softprompt.pretraining.lessons import taught_instructions
+from softprompt.pretraining.pretrain import Recipe, pretrain
+from softprompt.training.pack import train_pack
 from tests.conftest import ROOT, composed
 
 TASKS = {

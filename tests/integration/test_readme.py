@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from softprompt.pack import train_pack
-from softprompt.settings import parse_settings
+from softprompt.parsing import parse_settings
+from softprompt.training.pack import train_pack
 from tests.conftest import ROOT, WORDS, make_model, make_tokenizer, write_jsonl
 
 README = (ROOT / "README.md").read_text()

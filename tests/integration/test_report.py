@@ -16,9 +16,9 @@ from rich.console import Console
 
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
-from softprompt.pack import train_pack
 from softprompt.report.write import PARTS, write_report
 from softprompt.settings import AnalysisSettings, Published
+from softprompt.training.pack import train_pack
 from tests.conftest import WORDS, composed, make_model, make_tokenizer
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -29,7 +29,7 @@ ANALYSIS = AnalysisSettings(
     neighbours=2,
     alignment="resample",
     lexicon=["dog"],
-    attribution_examples=3,
+    ablation_examples=3,
     wordings={"cb": ["a dog", "a cat"]},
     published=[Published("cb", "elsewhere", 43, 61)],
 )
@@ -128,7 +128,7 @@ def test_asking_again_computes_nothing_anew_and_draws_the_same(
     before = [path.read_bytes() for path in drawn]
     for path in drawn:
         path.unlink()
-    monkeypatch.setattr("softprompt.report.study.score_all", None)
+    monkeypatch.setattr("softprompt.study.score_all", None)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
     assert [path.read_bytes() for path in drawn] == before
 

@@ -11,11 +11,13 @@ from rich.console import Console
 
 from softprompt.backbone import load_backbone
 from softprompt.errors import UserError
-from softprompt.pack import train_pack
+from softprompt.parsing import parse_settings
 from softprompt.prompt import SoftPrompt
-from softprompt.run import Run, find_runs
-from softprompt.settings import PromptSettings, Settings, parse_settings
-from softprompt.tuning import PromptTuning
+from softprompt.runs import Run, find_runs, run_id
+from softprompt.settings import PromptSettings, Settings
+from softprompt.training.pack import train_pack
+from softprompt.training.run_state import RunState
+from softprompt.training.tuning import PromptTuning
 from tests.conftest import ROOT, cb_records, make_model, write_jsonl
 
 
@@ -120,7 +122,7 @@ def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
     assert whole.result()["best_step"] > 0
     # Stopped after one epoch, and asked to go on: a run's limits are part of what was asked, so by hand.
     part = replace(settings, output_root=str(tmp_path / "part"))
-    part_run = Run(part, whole.fingerprint)
+    part_run = Run.of(part, whole.result()["hashes"])
     short = replace(part, trainer=replace(part.trainer, max_epochs=1))
     first = train(short, console)
     first.path.rename(part_run.path)
@@ -135,7 +137,7 @@ def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
 
 def test_a_run_in_a_pack_is_what_it_would_have_been_alone(settings, console, tmp_path):
     settings = replace(
-        settings, trainer=replace(settings.trainer, gradient_clip=0.5, max_epochs=6, patience=1)
+        settings, trainer=replace(settings.trainer, gradient_clip_val=0.5, max_epochs=6, patience=1)
     )
     other = replace(settings, seed=1, prompt=PromptSettings(init="random", length=4))
     together = train_pack([settings, other], console)
@@ -180,39 +182,39 @@ def test_early_stopping_ends_before_the_last_epoch(settings, console):
 
 
 def test_a_loss_that_is_no_number_fails_the_run_and_says_so(settings, console, monkeypatch):
-    original = PromptTuning.on_before_optimizer_step
+    original = PromptTuning.configure_gradient_clipping
 
-    def poison(self, optimizer):
+    def poison(self, optimizer, *arguments, **options):
         if self.prompts[0].grad is not None:
             self.prompts[0].grad.fill_(float("nan"))
-        original(self, optimizer)
+        original(self, optimizer, *arguments, **options)
 
-    monkeypatch.setattr(PromptTuning, "on_before_optimizer_step", poison)
+    monkeypatch.setattr(PromptTuning, "configure_gradient_clipping", poison)
     with pytest.raises(
         UserError, match=r"the training loss is nan at step 2; the run failed\. Lower optim\.lr"
     ):
         train(settings, console)
-    folder = Run(settings, {}).path.parent
+    folder = Run.of(settings, {}).path.parent
     assert not list(folder.rglob("result.json")) and len(list(folder.rglob("metrics.csv"))) == 1
 
 
 def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, monkeypatch, tmp_path):
-    original = PromptTuning.on_before_optimizer_step
+    original = PromptTuning.configure_gradient_clipping
 
-    def poison(self, optimizer):
+    def poison(self, optimizer, *arguments, **options):
         if len(self.prompts) == 2 and self.prompts[0].grad is not None:
             self.prompts[0].grad.fill_(float("nan"))
-        original(self, optimizer)
+        original(self, optimizer, *arguments, **options)
 
-    monkeypatch.setattr(PromptTuning, "on_before_optimizer_step", poison)
+    monkeypatch.setattr(PromptTuning, "configure_gradient_clipping", poison)
     other = replace(settings, seed=1)
     with pytest.raises(UserError, match=r"text-seed0-.*the training loss is nan"):
         train_pack([settings, other], console)
     (finished,) = find_runs(tmp_path / "outputs")
     alone = train(replace(other, output_root=str(tmp_path / "alone")), console)
-    assert finished.result["seed"] == 1
+    assert finished.result()["seed"] == 1
     torch.testing.assert_close(
-        finished.prompt().matrix,
+        finished.best_prompt().matrix,
         SoftPrompt.load(alone.path / "prompt.safetensors").matrix,
         rtol=1e-3,
         atol=1e-4,
@@ -225,7 +227,7 @@ def test_a_folder_that_holds_a_run_twice_is_not_analysed(settings, console, tmp_
         train(replace(settings, sweep=sweep, trainer=options), console)
     assert len(find_runs(tmp_path / "outputs" / "first")) == 1
     with pytest.raises(
-        UserError, match=r"first.* and .*second.* are the same run; name a folder that holds it once"
+        UserError, match=r"first.* and .*second.* are the same run; remove one of them, or name a folder"
     ):
         find_runs(tmp_path / "outputs")
 
@@ -237,18 +239,18 @@ def test_a_pack_resumed_at_unequal_steps_ends_as_if_it_had_not_been(settings, co
     pack = [settings, replace(settings, seed=1)]
     whole = train_pack(pack, console)
     cut = [replace(run, output_root=str(tmp_path / "cut")) for run in pack]
-    original, saves = Run.save, []
+    original, saves = RunState.save, []
 
-    def save(self, state, optimizer_state):
-        saves.append(self)
-        if len(saves) > 4 and self.settings.seed == 1 and state.order.total_steps == 3:
+    def save(self, run, optimizer_state):
+        saves.append(run)
+        if len(saves) > 4 and run.settings.seed == 1 and self.order.total_steps == 3:
             raise ConnectionAbortedError
-        original(self, state, optimizer_state)
+        original(self, run, optimizer_state)
 
-    monkeypatch.setattr(Run, "save", save)
+    monkeypatch.setattr(RunState, "save", save)
     with pytest.raises(ConnectionAbortedError):
         train_pack(cut, console)
-    monkeypatch.setattr(Run, "save", original)
+    monkeypatch.setattr(RunState, "save", original)
     places = {
         torch.load(p, weights_only=True)["order"]["step"] for p in (tmp_path / "cut").rglob("last.ckpt")
     }
@@ -300,7 +302,7 @@ def test_predictions_for_records_without_labels(settings, console, trained_befor
     if trained_before:
         train(settings, console)
     run = train(replace(settings, data=replace(settings.data, predict=True)), console)
-    assert run.id == Run(settings, run.fingerprint).id
+    assert run.id == run_id(settings, run.result()["hashes"])
     lines = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
     assert [line["record"].rpartition(":")[2] for line in lines] == ["1", "2", "3", "4", "5"]
     assert all(line["answer"] in settings.task.verbalizers for line in lines)
@@ -308,11 +310,12 @@ def test_predictions_for_records_without_labels(settings, console, trained_befor
 
 def test_changed_data_or_settings_make_another_run(settings, console, tmp_path):
     first = train(settings, console)
-    assert Run(replace(settings, sweep="other"), first.fingerprint).id == first.id
+    hashes = first.result()["hashes"]
+    assert run_id(replace(settings, sweep="other"), hashes) == first.id
     circumstances = replace(settings.trainer, eval_batch_size=7, checkpoint_seconds=1.0)
-    assert Run(replace(settings, trainer=circumstances), first.fingerprint).id == first.id
-    assert Run(replace(settings, seed=1), first.fingerprint).id != first.id
-    assert Run(replace(settings, optim=replace(settings.optim, lr=0.04)), first.fingerprint).id != first.id
+    assert run_id(replace(settings, trainer=circumstances), hashes) == first.id
+    assert run_id(replace(settings, seed=1), hashes) != first.id
+    assert run_id(replace(settings, optim=replace(settings.optim, lr=0.04)), hashes) != first.id
     write_jsonl(tmp_path / "data" / "CB" / "train.jsonl", cb_records(12))
     write_jsonl(tmp_path / "data" / "CB" / "val.jsonl", cb_records(5))
     second = train(replace(settings, data=replace(settings.data, root=str(tmp_path / "data"))), console)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from softprompt.backbone import Backbone, load_backbone
 from softprompt.data.batch import Batch
 from softprompt.data.examples import Example
-from softprompt.evaluation import score_answers
+from softprompt.scoring import score_answers
 from softprompt.settings import ModelSettings
 
 pytestmark = pytest.mark.skipif(
@@ -51,7 +51,7 @@ def test_logits_and_gradients_equal_the_concatenated_forward(smollm2: Backbone) 
         "A much longer premise about a dog that does not sleep at all.\nAnswer:",
     ]
     examples = [example(smollm2, text, ["entailment"]) for text in texts]
-    batch = Batch.pack([(e.text_ids, e.answers[0]) for e in examples])
+    batch = Batch.of_pairs([(e.text_ids, e.answers[0]) for e in examples])
     start = smollm2.embed(smollm2.tokenizer("Does the premise entail the hypothesis?")["input_ids"])
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     loss = F.cross_entropy(smollm2.answer_logits([ours], batch), batch.answer_ids)

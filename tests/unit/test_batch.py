@@ -2,7 +2,7 @@ from softprompt.data.batch import Batch
 
 
 def test_sequences_are_laid_end_to_end():
-    batch = Batch.pack([([5, 6], [7, 2]), ([8], [2]), ([9, 10, 11], [12, 13, 2])], [0, 1, 0])
+    batch = Batch.of_pairs([([5, 6], [7, 2]), ([8], [2]), ([9, 10, 11], [12, 13, 2])], [0, 1, 0])
     assert batch.text_ids.tolist() == [5, 6, 8, 9, 10, 11]
     assert batch.text_lengths.tolist() == [2, 1, 3]
     assert batch.answer_lengths.tolist() == [2, 1, 3]
@@ -14,7 +14,7 @@ def test_sequences_are_laid_end_to_end():
 
 
 def test_several_answers_share_a_text():
-    batch = Batch.branch([([5, 6], [[7, 2], [8, 9, 2]]), ([4], [[3]])], [1, 0])
+    batch = Batch.of_texts([([5, 6], [[7, 2], [8, 9, 2]]), ([4], [[3]])], [1, 0])
     assert batch.text_ids.tolist() == [5, 6, 4]
     assert batch.answer_ids.tolist() == [7, 2, 8, 9, 2, 3]
     assert batch.text_of.tolist() == [0, 0, 1]

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 import yaml
 
-from softprompt.microworld.instructions import PARAPHRASES, QUESTIONS
-from softprompt.microworld.language import make_tokenizer
-from softprompt.microworld.lessons import Curriculum, taught_instructions
 from softprompt.microworld.scenes import LEVELS, SCENES, draw, draw_splits
-from softprompt.settings import parse_microworld_data, parse_task_settings
+from softprompt.parsing import parse_microworld_data, parse_task_settings
+from softprompt.pretraining.instructions import PARAPHRASES, QUESTIONS
+from softprompt.pretraining.language import make_tokenizer
+from softprompt.pretraining.lessons import Curriculum, taught_instructions
 from tests.conftest import ROOT
 
 TASKS = [
@@ -82,7 +82,10 @@ def test_lists_to_repeat_come_first():
 
 def test_no_lesson_has_a_pair_that_validation_is_about():
     """Read off the lessons' texts, not their scenes."""
-    held_out = {frozenset(scene.combinations[0]) for scene in draw_splits(DATA, "RTE")["validation"]}
+    held_out = {
+        frozenset(scene.combinations[0])
+        for scene in draw_splits("RTE", DATA.seed, DATA.train, DATA.validation)["validation"]
+    }
     for lesson in lessons(1500):
         for first, second in re.findall(r"(\w+) is \w+ than the (\w+)", lesson.text):
             assert frozenset((first, second)) not in held_out

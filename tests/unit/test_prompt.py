@@ -3,9 +3,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken
 
-from softprompt.backbone import Backbone
+from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.errors import UserError
-from softprompt.prompt import SoftPrompt, initial_prompt
+from softprompt.initialisers import initial_prompt
+from softprompt.prompt import SoftPrompt
 from softprompt.settings import PromptSettings
 from tests.conftest import VOCABULARY, make_model, make_tokenizer
 
@@ -14,7 +15,7 @@ INSTRUCTION = "Does the hypothesis entail, contradict"
 
 @pytest.fixture
 def bloom():
-    return Backbone(make_model("bloom"), make_tokenizer(), "tiny-bloom", "abc")
+    return SharedPrefixBackbone(make_model("bloom"), make_tokenizer(), "tiny-bloom", "abc")
 
 
 def start(bloom, seed=0, **settings):
@@ -89,10 +90,10 @@ def test_a_prompt_starts_from_another_run(bloom, tmp_path):
 def test_a_prompt_for_another_backbone_or_width_is_refused(bloom, tmp_path):
     path = tmp_path / "prompt.safetensors"
     start(bloom, init="text").save(path)
-    other = Backbone(make_model("llama"), make_tokenizer(), "tiny-llama", None)
+    other = SharedPrefixBackbone(make_model("llama"), make_tokenizer(), "tiny-llama", None)
     with pytest.raises(UserError, match="was trained for tiny-bloom, and the model is tiny-llama"):
         start(other, init="file", path=str(path))
-    wider = Backbone(make_model("bloom", hidden_size=48), make_tokenizer(), "tiny-bloom", None)
+    wider = SharedPrefixBackbone(make_model("bloom", hidden_size=48), make_tokenizer(), "tiny-bloom", None)
     with pytest.raises(UserError, match="this prompt is 32 wide, and the model's embeddings 48"):
         start(wider, init="file", path=str(path))
 
@@ -106,6 +107,15 @@ def test_what_is_no_prompt_is_refused(bloom, tmp_path):
     save_file({"prompt": torch.zeros(2, 3)}, tmp_path / "foreign.safetensors")
     with pytest.raises(UserError, match="not a prompt saved by softprompt"):
         SoftPrompt.load(tmp_path / "foreign.safetensors")
+
+
+def test_an_initialiser_that_does_not_exist_is_named(bloom):
+    with pytest.raises(
+        UserError, match=r"^prompt\.init='zeros': should be one of text, vocab, random, file$"
+    ):
+        start(bloom, init="zeros")
+    with pytest.raises(UserError, match=r"^prompt=file needs prompt\.path"):
+        start(bloom, init="file")
 
 
 def test_a_vocabulary_too_small_to_draw_from_is_named(bloom):

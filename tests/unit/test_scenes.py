@@ -3,7 +3,6 @@
 import random
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,11 +10,8 @@ from hypothesis import strategies as st
 
 from softprompt.microworld import words
 from softprompt.microworld.scenes import LEVELS, SCENES, Scene, draw, draw_splits, is_novel
-from softprompt.settings import MicroworldData
 
-DATA = MicroworldData(
-    source="microworld", seed=0, train=120, validation=90, level=None, holdout=0.0, predict=False
-)
+SIZES = {"seed": 0, "train": 120, "validation": 90}
 KINDS = list(SCENES)
 
 
@@ -114,9 +110,9 @@ def test_facts_can_be_read_off_the_record(kind: str, level: int, seed: int) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_splits_are_reproducible_balanced_and_apart(kind: str) -> None:
-    splits = draw_splits(DATA, kind)
-    assert splits == draw_splits(DATA, kind)
-    assert splits["train"] != draw_splits(replace(DATA, seed=1), kind)["train"]
+    splits = draw_splits(kind, **SIZES)
+    assert splits == draw_splits(kind, **SIZES)
+    assert splits["train"] != draw_splits(kind, **{**SIZES, "seed": 1})["train"]
     assert {name: len(scenes) for name, scenes in splits.items()} == {
         "train": 120,
         "validation": 90,
@@ -126,14 +122,14 @@ def test_splits_are_reproducible_balanced_and_apart(kind: str) -> None:
     assert len(set(everything)) == len(everything)
     assert all(scene.familiar for scene in splits["train"])
     assert all(scene.novel for scene in splits["validation"] + splits["test"])
-    many = draw_splits(replace(DATA, train=600), kind)["train"]
+    many = draw_splits(kind, **{**SIZES, "train": 600})["train"]
     labels = Counter(str(scene.fields["label"]) for scene in many)
     assert max(labels.values()) <= 1.4 * min(labels.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_that_decide_validation_are_in_no_familiar_scene(kind: str) -> None:
-    splits = draw_splits(DATA, kind)
+    splits = draw_splits(kind, **SIZES)
     decisive = {frozenset(scene.combinations[0]) for scene in splits["validation"]}
     familiar = {frozenset(pair) for scene in splits["train"] for pair in scene.combinations}
     assert decisive and familiar and not decisive & familiar
@@ -146,7 +142,7 @@ def test_an_eighth_of_all_pairs_is_novel() -> None:
 
 
 def test_a_level_can_be_asked_for() -> None:
-    hard = draw_splits(replace(DATA, level=3), "COPA")["train"]
+    hard = draw_splits("COPA", **SIZES, level=3)["train"]
     for scene in hard:
         chain = next(chain for chain in words.CHAINS if chain[1] in scene.fields["premise"])
         assert {scene.fields["choice1"], scene.fields["choice2"]} == {

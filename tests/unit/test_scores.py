@@ -11,7 +11,7 @@ def result(task, seed, exact_match):
         "exact_match": exact_match,
         "rank_accuracy": 0.5,
         "macro_f1": 0.4,
-        "outside": 0.0,
+        "invalid_prediction_rate": 0.0,
         "loss": 1.0,
         "n": 56,
     }

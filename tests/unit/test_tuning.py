@@ -5,13 +5,17 @@ import pytest
 import torch
 
 from softprompt.data.order import DataOrder
-from softprompt.evaluation import Scores
-from softprompt.settings import SGD, Adafactor, Adam, AdamW
-from softprompt.tuning import RunState, make_optimizer
+from softprompt.errors import UserError
+from softprompt.scoring import Scores
+from softprompt.settings import OptimSettings
+from softprompt.training.optimizers import make_optimizer
+from softprompt.training.run_state import RunState
 
 
 def scores(loss):
-    return Scores(loss=loss, exact_match=0.5, rank_accuracy=0.5, macro_f1=0.5, outside=0.0, n=10)
+    return Scores(
+        loss=loss, exact_match=0.5, rank_accuracy=0.5, macro_f1=0.5, invalid_prediction_rate=0.0, n=10
+    )
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_a_state_comes_back_as_it_was(run, settings):
     learn(run, settings.trainer, [3.0, 2.0])
     run.loss_sum, run.token_count, run.seconds = 1.5, 3, 12.0
     state = run.state_dict({"exp_avg": torch.ones(2, 3), "step": torch.tensor(2.0)})
-    back = RunState.resume(state)
+    back = RunState.from_state_dict(state)
     assert torch.equal(back.prompt, run.prompt) and back.order == run.order
     assert torch.equal(back.best_prompt, run.best_prompt)
     assert back.optimizer_state["step"] == 2.0
@@ -72,19 +76,50 @@ def test_a_state_comes_back_as_it_was(run, settings):
         assert getattr(back, name) == getattr(run, name) or name == "history"
 
 
+def optim(target, **arguments):
+    return OptimSettings("mine", target, 0.1, arguments)
+
+
 @pytest.mark.parametrize(
-    ("optim", "kind"),
+    ("settings", "kind"),
     [
-        (Adam(name="adam", lr=0.1, betas=[0.8, 0.9], eps=1e-6), torch.optim.Adam),
-        (AdamW(name="adamw", lr=0.1, betas=[0.8, 0.9], eps=1e-6, weight_decay=0.1), torch.optim.AdamW),
-        (Adafactor(name="adafactor", lr=0.1, weight_decay=0.0), torch.optim.Adafactor),
-        (SGD(name="sgd", lr=0.1, momentum=0.5, weight_decay=0.2), torch.optim.SGD),
+        (optim("torch.optim.Adam", betas=[0.8, 0.9], eps=1e-6), torch.optim.Adam),
+        (optim("torch.optim.AdamW", betas=[0.8, 0.9], eps=1e-6, weight_decay=0.1), torch.optim.AdamW),
+        (optim("torch.optim.Adafactor", weight_decay=0.0), torch.optim.Adafactor),
+        (optim("torch.optim.SGD", momentum=0.5, weight_decay=0.2), torch.optim.SGD),
+        (optim("torch.optim.NAdam", momentum_decay=0.01), torch.optim.NAdam),  # of no file in conf
     ],
 )
-def test_every_optimiser_takes_its_values(optim, kind):
-    optimizer = make_optimizer(optim, [torch.nn.Parameter(torch.ones(2, 3))])
+def test_every_optimiser_takes_its_values(settings, kind):
+    optimizer = make_optimizer(settings, [torch.nn.Parameter(torch.ones(2, 3))])
     assert type(optimizer) is kind
     (group,) = optimizer.param_groups
-    for name, value in vars(optim).items():
-        if name != "name" and not name.startswith("_"):
-            assert group[name] == (tuple(value) if isinstance(value, list) else value)
+    assert group["lr"] == 0.1
+    for name, value in settings.arguments.items():
+        assert group[name] == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            optim("torch.optim.Lion"),
+            "optim._target_=torch.optim.Lion: should be the path of a torch.optim.Optimizer",
+        ),
+        (optim("os.remove"), "optim._target_=os.remove: should be the path of"),
+        (
+            optim("torch.optim.Adam", momentum=0.5),
+            "optim.momentum=0.5: there is no such key; torch.optim.Adam takes lr, betas",
+        ),
+        (optim("torch.optim.Adam", betas=[0.9, 1.5]), "Invalid beta parameter at index 1: 1.5"),
+        (optim("torch.optim.Adam", betas=[0.9]), "optim: torch.optim.Adam does not take lr=0.1, betas=[0.9]"),
+        (
+            optim("torch.optim.SGD", momentum="much"),
+            "optim: torch.optim.SGD does not take lr=0.1, momentum=much",
+        ),
+    ],
+)
+def test_an_optimiser_that_cannot_be_made_is_one_line(settings, message):
+    with pytest.raises(UserError) as caught:
+        make_optimizer(settings, [torch.nn.Parameter(torch.ones(2, 3))])
+    assert message in str(caught.value) and "\n" not in str(caught.value)

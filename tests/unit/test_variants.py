@@ -1,7 +1,7 @@
 import pytest
 
-from softprompt.report.variants import variant_names
-from softprompt.settings import Settings
+from softprompt.analysis.variants import variant_names
+from softprompt.runs import identity
 from tests.conftest import composed
 
 
@@ -28,5 +28,5 @@ from tests.conftest import composed
     ],
 )
 def test_a_variant_is_called_by_what_sets_it_apart(sweep: list[list[str]], names: list[str]) -> None:
-    runs: list[Settings] = [composed(*overrides) for overrides in sweep]
-    assert variant_names(runs) == names
+    identities = [identity(composed(*overrides)) for overrides in sweep]
+    assert variant_names(identities) == names

@@ -8,8 +8,8 @@ import pandas as pd
 
 from softprompt.analysis.difficulty import difficulty_correlation, difficulty_table
 from softprompt.report.sections import Section
-from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
+from softprompt.study import Study
 
 
 def difficulty(study: Study, settings: AnalysisSettings) -> Section:
@@ -23,7 +23,7 @@ def difficulty(study: Study, settings: AnalysisSettings) -> Section:
         ]
         answers = study.answers([[prompt] for prompt in prompts], task)
         zero_shot[task] = {
-            text: 100 * found.right.mean() for text, found in zip(wordings, answers, strict=True)
+            text: 100 * found.exact_match.mean() for text, found in zip(wordings, answers, strict=True)
         }
     first = study.labels["variant"].iloc[0]
     table = difficulty_table(
@@ -54,7 +54,10 @@ def _variances(study: Study, variant: str) -> pd.DataFrame:
     """Mean variance of the entries of each task's prompts, as stored and as read."""
     own = study.labels[study.labels["variant"] == variant]
     prompts = [study.prompts[index].matrix for index in own.index]
-    spaces = {"variance": prompts, "variance_as_read": [study.backbone.as_read(prompt) for prompt in prompts]}
+    spaces = {
+        "variance": prompts,
+        "variance_model_input": [study.backbone.model_input(prompt) for prompt in prompts],
+    }
     columns = {
         name: [float(prompt.var(correction=0)) for prompt in matrices] for name, matrices in spaces.items()
     }

@@ -11,8 +11,8 @@ from softprompt.analysis.projection import projection_table
 from softprompt.report.figures import norms as norms_figure
 from softprompt.report.figures import projection as projection_figure
 from softprompt.report.sections import Section, interval, spread
-from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
+from softprompt.study import Study
 
 NEARLY = 0.1  # coefficient of variation
 LEAST_POINTS = 4  # of which a plane can show an arrangement
@@ -23,7 +23,7 @@ def projection(study: Study, settings: AnalysisSettings) -> Section | None:
     if len(study.prompts) < LEAST_POINTS:
         return None
     tables, perplexity = [], 0.0
-    for space in ("raw", "as read"):
+    for space in ("raw", "model input, centred"):
         matrices = [study.in_space(prompt.matrix, space) for prompt in study.prompts]
         found, perplexity = projection_table(study.labels, matrices)
         tables.append(found.assign(space=space))
@@ -44,9 +44,12 @@ def norms(study: Study, settings: AnalysisSettings) -> Section:
     """Norms, means and variances; distances within and between tasks; are a task's prompts equidistant?"""
     spaces = {
         "raw": [prompt.matrix for prompt in study.prompts],
-        "as read": [study.backbone.as_read(prompt.matrix) for prompt in study.prompts],
+        "model input": [study.backbone.model_input(prompt.matrix) for prompt in study.prompts],
     }
-    starts = {"raw": study.starts, "as read": [study.backbone.as_read(start) for start in study.starts]}
+    starts = {
+        "raw": study.starts,
+        "model input": [study.backbone.model_input(start) for start in study.starts],
+    }
     table = pd.concat(
         [
             norm_table(study.labels, prompts).assign(
@@ -77,7 +80,7 @@ def _distances(
     study: Study, spaces: dict[str, list[Float[Tensor, "_ d"]]], alignment: str
 ) -> dict[str, pd.DataFrame]:
     distances, equidistance = [], []
-    moved = {run.path.name for run in study.runs if run.result["best_step"]}
+    moved = {run.id for run, result in zip(study.runs, study.results, strict=True) if result["best_step"]}
     for space, prompts in spaces.items():
         found = distance_table(list(study.labels["run"]), list(study.labels["task"]), prompts, alignment)
         variants = dict(zip(study.labels["run"], study.labels["variant"], strict=True))
@@ -131,7 +134,7 @@ def _grown(table: pd.DataFrame) -> Iterator[str]:
 def _digest(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (task, variant), own in table.groupby(["task", "variant"], sort=False):
-        raw, read = own[own["space"] == "raw"], own[own["space"] == "as read"]
+        raw, read = own[own["space"] == "raw"], own[own["space"] == "model input"]
         rows.append(
             {
                 "task": task,
@@ -139,8 +142,8 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame:
                 "norm": f"{raw['norm'].mean():.2f} ± {raw['norm'].std(ddof=0):.2f}",
                 "mean": f"{raw['mean'].mean():.4f}",
                 "variance": f"{raw['variance'].mean():.4f}",
-                "norm as read": f"{read['norm'].mean():.2f} ± {read['norm'].std(ddof=0):.2f}",
-                "variance as read": f"{read['variance'].mean():.4f}",
+                "norm, model input": f"{read['norm'].mean():.2f} ± {read['norm'].std(ddof=0):.2f}",
+                "variance, model input": f"{read['variance'].mean():.4f}",
             }
         )
     return pd.DataFrame(rows)
@@ -149,7 +152,7 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame:
 def _equidistance(table: pd.DataFrame) -> Iterator[str]:
     if table.empty:
         return
-    read = table[(table["space"] == "as read") & table["low"].notna()]
+    read = table[(table["space"] == "model input") & table["low"].notna()]
     for variant, own in read.groupby("variant", sort=False):
         yield (
             f"Distances between prompts of one task, from {variant}, differ by {spread(own['variation'])} of their mean as "

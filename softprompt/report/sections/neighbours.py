@@ -10,10 +10,10 @@ from torch import Tensor
 from softprompt.analysis.neighbours import kept_table, nearest_tokens, neighbour_table
 from softprompt.report.figures import neighbours as neighbours_figure
 from softprompt.report.sections import Section, figure_name, spread
-from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
+from softprompt.study import Space, Study
 
-SPACES = ("raw", "as read")
+SPACES: tuple[Space, ...] = ("raw", "model input, centred")
 CHANCE = "random vectors"
 
 
@@ -42,7 +42,7 @@ def neighbours(study: Study, settings: AnalysisSettings) -> Section:
     )
 
 
-def _in_space(study: Study, space: str, settings: AnalysisSettings) -> pd.DataFrame:
+def _in_space(study: Study, space: Space, settings: AnalysisSettings) -> pd.DataFrame:
     """The neighbours of all prompts in one go through the vocabulary, which may be long."""
     entries: list[tuple[dict[str, object], Float[Tensor, "_ d"], Float[Tensor, "_ d"], list[int]]] = []
     generator = torch.Generator().manual_seed(0)

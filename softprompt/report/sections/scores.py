@@ -9,31 +9,21 @@ from jaxtyping import Bool
 from softprompt.analysis.scores import score_table, start_table, task_table
 from softprompt.report.figures import learning_curves
 from softprompt.report.sections import Section, interval, spread
-from softprompt.report.study import Study
+from softprompt.study import Study
 
 
 def scores(study: Study) -> Section:
     """Scores by run and by task, the learning curves, and how soon each start gets there."""
-    results = [{**run.result, "run": run.path.name} for run in study.runs]
+    results = [{**result, "run": run.id} for run, result in zip(study.runs, study.results, strict=True)]
     runs = score_table(results, list(study.labels["variant"]))
     right: dict[str, Bool[np.ndarray, "E"]] = {}
     for task in study.targets:
         own = study.labels.index[study.labels["task"] == task]
         answers = study.answers([[study.prompts[index].matrix] for index in own], task)
-        right |= {study.labels["run"][i]: found.right[0] for i, found in zip(own, answers, strict=True)}
+        right |= {study.labels["run"][i]: found.exact_match[0] for i, found in zip(own, answers, strict=True)}
     tasks = task_table(runs, right)
-    curves = pd.concat(
-        [
-            pd.read_csv(run.path / "metrics.csv").assign(
-                run=run.path.name,
-                task=run.settings.task.name,
-                variant=variant,
-                no_prompt=run.result["baselines"]["no_prompt"]["exact_match"],
-                instruction=run.result["baselines"]["instruction"]["exact_match"],
-            )
-            for run, variant in zip(study.runs, study.labels["variant"], strict=True)
-        ],
-        ignore_index=True,
+    curves = study.learning_curves.merge(
+        runs[["run", "task", "no_prompt", "instruction"]], on=["run", "task"]
     )
     starts = start_table(curves)
     return Section(

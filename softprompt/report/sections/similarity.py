@@ -11,8 +11,8 @@ from softprompt.analysis.statistics import mantel
 from softprompt.report.figures import heat_map, similarity_against_transfer
 from softprompt.report.sections import Section
 from softprompt.report.sections.transfer import transfer_grid
-from softprompt.report.study import Study
 from softprompt.settings import AnalysisSettings
+from softprompt.study import Study
 
 Measured = tuple[str, str, Callable[..., float], list[Any]]  # measure, space, function, what it is applied to
 
@@ -68,7 +68,10 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
 
 def _measured(study: Study, runs: list[int]) -> Iterator[Measured]:
     prompts = [study.prompts[index].matrix for index in runs]
-    for space, items in {"raw": prompts, "as read": [study.backbone.as_read(p) for p in prompts]}.items():
+    for space, items in {
+        "raw": prompts,
+        "model input": [study.backbone.model_input(p) for p in prompts],
+    }.items():
         for measure, function in MEASURES.items():
             yield measure, space, function, items
     activity = [study.backbone.feed_forward_activity(prompt) for prompt in prompts]
@@ -119,6 +122,6 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame | None:
                 "p": f"{row['p']:.2f}" if np.isfinite(row["p"]) else "–",
                 "nearest is best source": f"{row['nearest_is_best']} of {row['targets']}",
             }
-            for row in table[table["space"] != "as read"].to_dict("records")
+            for row in table[table["space"] != "model input"].to_dict("records")
         ]
     )

@@ -9,7 +9,7 @@ import pandas as pd
 from softprompt.analysis.transfer import transfer_table
 from softprompt.report.figures import heat_map
 from softprompt.report.sections import Section, figure_name, interval
-from softprompt.report.study import Study
+from softprompt.study import Study
 
 
 def transfer(study: Study) -> Section:
@@ -38,7 +38,7 @@ def transfer(study: Study) -> Section:
 def transfer_grid(study: Study) -> pd.DataFrame:
     """Every prompt on every task: `transfer_table` in points, by start and by score."""
     grids = []
-    for score in ("right", "likeliest"):
+    for score in ("exact_match", "rank_correct"):
         for variant, own in study.labels.groupby("variant", sort=False):
             matrices = [study.prompts[index].matrix for index in own.index]
             tuned, bare = {}, {}
@@ -48,7 +48,9 @@ def transfer_grid(study: Study) -> pd.DataFrame:
                 bare[target] = getattr(nothing, score)[0]
             grid = transfer_table(list(own["task"]), tuned, bare)
             grids.append(
-                grid.assign(variant=variant, score="exact match" if score == "right" else "rank accuracy")
+                grid.assign(
+                    variant=variant, score="exact match" if score == "exact_match" else "rank accuracy"
+                )
             )
     table = pd.concat(grids, ignore_index=True)
     table[["gain", "low", "high"]] *= 100

@@ -1,0 +1,42 @@
+"""Attention over an unpadded batch: a loop over sequences on a CPU, padded grids on a GPU.
+
+A CPU is fastest with one sequence after another, each at its own length: nothing is padded and little is copied. A GPU
+is fastest with one large product, so there the sequences are padded to grids. A model that is so narrow that the loop
+costs more than padding uses grids on a CPU, too.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from softprompt.backbone.attention.bias import Rows
+from softprompt.backbone.attention.cpu import LoopAttention
+from softprompt.backbone.attention.gpu import GridAttention
+from softprompt.backbone.layout import Layout
+
+LOOP_WIDTH = 256  # hidden units from which on a CPU saves more by not padding than the loop costs
+
+
+@runtime_checkable
+class Attention(Protocol):
+    """What both implementations offer. `scale` multiplies the product of query and key; T rows as in `Layout`.
+
+    Grouped-query attention: keys and values may have fewer heads than queries.
+    """
+
+    def attend(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "T He"]:
+        """Outputs of all rows, heads side by side."""
+
+    def attend_predicting(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "A He"]:
+        """Outputs of the rows that predict an answer token, heads side by side."""
+
+
+def make_attention(
+    layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device, width: int
+) -> Attention:
+    """The faster implementation for this device and this number of hidden units (`width`)."""
+    if device.type == "cpu" and width >= LOOP_WIDTH:
+        return LoopAttention.build(layout, slopes, dtype)
+    return GridAttention.build(layout, slopes, dtype, device)

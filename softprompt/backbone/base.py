@@ -1,0 +1,158 @@
+"""The contract of a backbone: a frozen causal LM that computes logits at the answers behind soft prompts.
+
+Two implementations: `shared_prefix.py` works with any causal LM, `unpadded.py` and `bloom.py` are faster and know
+certain model families. The shape letters are explained in CONTRIBUTING.md.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from softprompt.data.batch import Batch
+
+
+class Backbone(ABC):
+    """A frozen causal LM with its tokenizer.
+
+    It is not an `nn.Module`, so a LightningModule that holds one does not put the model's weights into checkpoints or
+    into an optimiser.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, id: str, revision: str | None) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.id = id
+        self.revision = revision
+
+    @abstractmethod
+    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """Logits that predict each answer token of the batch.
+
+        Args:
+            prompts: float32 matrices, which may differ in their number of rows. A prompt of 0 rows means no prompt.
+                They are cast to the weights' dtype here; gradients flow back to them.
+            batch: `batch.prompt_of` says which prompt stands in front of each text.
+
+        Returns:
+            One row per answer token, in the order of `batch.answer_ids`, in the weights' dtype.
+        """
+
+    @property
+    def width(self) -> int:
+        """d, the width of an embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[1])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the frozen weights."""
+        return self.model.dtype  # type: ignore[no-any-return]
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest sequence, in tokens, that the model was made for; None if its config does not say."""
+        config = self.model.config
+        for name in ("max_position_embeddings", "n_positions", "seq_length"):
+            if isinstance(length := getattr(config, name, None), int):
+                return length
+        return None
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights to a device."""
+        self.model.to(device)
+
+    def tokens_of(self, text: str) -> list[int]:
+        """The token ids of a text, without special tokens."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    @torch.no_grad()
+    def embed(self, ids: list[int]) -> Float[Tensor, "n d"]:
+        """The input embeddings of tokens, float32 on the CPU."""
+        table = self.model.get_input_embeddings()
+        embedded: Tensor = table(torch.tensor(ids, dtype=torch.long, device=table.weight.device))  # [n, d]
+        return embedded.float().cpu()
+
+    def embed_text(self, text: str) -> Float[Tensor, "n d"]:
+        """The input embeddings of a text's tokens, float32 on the CPU: an untuned prompt."""
+        return self.embed(self.tokens_of(text))
+
+    def embedding_chunks(self, rows: int = 16384) -> Iterator[Float[Tensor, "_ d"]]:
+        """The input embeddings of all tokens in order, float32 on the CPU, `rows` at a time.
+
+        In chunks, because a multilingual table takes a gigabyte in float32. A table may have more rows than the
+        tokenizer has tokens; the spare rows are left out.
+        """
+        size = min(len(self.tokenizer), self.model.get_input_embeddings().num_embeddings)
+        for start in range(0, size, rows):
+            yield self.embed(list(range(start, min(start + rows, size))))
+
+    def embedding_scale(self) -> float:
+        """Standard deviation of the entries of the embedding table."""
+        count, total, squares = 0, 0.0, 0.0
+        for chunk in self.embedding_chunks():
+            count += chunk.numel()
+            total += chunk.sum(dtype=torch.float64).item()
+            squares += chunk.double().square().sum().item()
+        return float(((squares - total**2 / count) / (count - 1)) ** 0.5)
+
+    def model_input(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Embeddings after the model's embedding LayerNorm, float32 on the CPU.
+
+        Most models have no such LayerNorm: returns `rows` unchanged.
+        """
+        return rows
+
+    @torch.no_grad()
+    def feed_forward_activity(self, prompt: Float[Tensor, "n d"]) -> Bool[Tensor, "F"] | None:
+        """Which feed-forward neurons of all layers are active (above 0) at an end-of-sequence token behind a prompt.
+
+        The token carries no content, so that the activity is due to the prompt (after Su et al. 2022, section 5.2).
+
+        Returns:
+            One entry per neuron, layer by layer; None if the model's activation functions are not found by name.
+        """
+        names = ("act_fn", "act", "gelu_impl", "activation_fn")
+        modules = [m for name, m in self.model.named_modules() if name.rpartition(".")[2] in names]
+        if not modules:
+            return None
+        active: list[Tensor] = []
+        handles = [
+            module.register_forward_hook(
+                # The last position's activations: [1, n + 1, F of a layer] -> [F of a layer]
+                lambda _, __, output: active.append(output.reshape(-1, output.shape[-1])[-1] > 0)
+            )
+            for module in modules
+        ]
+        try:
+            end_of_sequence = self.embed([self.tokenizer.eos_token_id])
+            rows = torch.cat([prompt, end_of_sequence]).to(self.model.device, self.dtype)  # [n + 1, d]
+            self.model.base_model(inputs_embeds=rows[None], use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.cat(active).cpu()
+
+
+@contextmanager
+def head_at(model: Any, positions: Int[Tensor, "A"]) -> Iterator[None]:
+    """Inside the context, the model's head is applied at these positions of its flattened `[B·L]` input only.
+
+    A hook in front of the head, and not the base model's hidden states, so that the model's own forward still does
+    what it does around the head (scaling, soft-capping).
+    """
+
+    def select(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden, *rest = inputs
+        # [B, L, d] -> [B·L, d] -> [1, A, d]
+        return (hidden.flatten(0, 1).index_select(0, positions)[None], *rest)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()

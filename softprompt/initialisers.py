@@ -1,0 +1,132 @@
+"""What a prompt may start from. Each function decorated with `initialiser` is a value of `prompt.init`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from softprompt.backbone import Backbone
+from softprompt.errors import UserError
+from softprompt.prompt import SoftPrompt
+from softprompt.settings import PromptSettings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an initialiser is given."""
+
+    settings: PromptSettings
+    backbone: Backbone
+    instruction: str  # the task's, or `prompt.text`
+    generator: torch.Generator  # seeded by the run's seed
+
+    @property
+    def length(self) -> int:
+        """n: `prompt.length`, by default as many rows as the instruction has tokens."""
+        return self.settings.length or len(self.backbone.tokens_of(self.instruction))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an initialiser returns: the matrix, and the tokens whose embeddings its rows are, if they are tokens'."""
+
+    matrix: Float[Tensor, "n d"]
+    tokens: list[int] = field(default_factory=list)
+    text: str | None = None
+
+
+INITIALISERS: dict[str, Callable[[Request], Start]] = {}
+
+
+def initialiser(function: Callable[[Request], Start]) -> Callable[[Request], Start]:
+    """Makes the function available as `prompt.init=<its name>`."""
+    INITIALISERS[function.__name__] = function
+    return function
+
+
+@initialiser
+def text(request: Request) -> Start:
+    """The embeddings of the instruction's tokens (Lester et al. 2021, section 2.1)."""
+    tokens = request.backbone.tokens_of(request.instruction)
+    if not tokens:
+        raise UserError(f"prompt.text={request.instruction!r}: the tokenizer makes no token of it")
+    tokens = _repeat(tokens, request.length)
+    return Start(request.backbone.embed(tokens), tokens, request.instruction)
+
+
+@initialiser
+def vocab(request: Request) -> Start:
+    """The embeddings of different ordinary tokens, drawn uniformly (Lester et al. 2021, section 2.1)."""
+    ordinary = _ordinary_tokens(request.backbone.tokenizer)
+    if request.length > len(ordinary):
+        raise UserError(
+            f"prompt.length={request.length}: the vocabulary has only {len(ordinary)} tokens to draw from"
+        )
+    drawn = torch.randperm(len(ordinary), generator=request.generator)[: request.length]
+    tokens = [ordinary[i] for i in drawn.tolist()]
+    return Start(request.backbone.embed(tokens), tokens)
+
+
+@initialiser
+def random(request: Request) -> Start:
+    """Normal noise with the standard deviation of the embedding table."""
+    shape = (request.length, request.backbone.width)
+    return Start(torch.randn(shape, generator=request.generator) * request.backbone.embedding_scale())
+
+
+@initialiser
+def file(request: Request) -> Start:
+    """Another run's prompt (SPoT, Vu et al. 2022), of the same backbone."""
+    path, backbone = Path(request.settings.path or ""), request.backbone
+    if request.settings.path is None:
+        raise UserError("prompt=file needs prompt.path, the prompt.safetensors of another run")
+    other = SoftPrompt.load(path)
+    if other.backbone != backbone.id:
+        raise UserError(
+            f"{path}: this prompt was trained for {other.backbone}, and the model is {backbone.id}"
+        )
+    rows, width = other.matrix.shape
+    if width != backbone.width:
+        raise UserError(f"{path}: this prompt is {width} wide, and the model's embeddings {backbone.width}")
+    return Start(other.matrix[_repeat(list(range(rows)), request.settings.length or rows)])
+
+
+def initial_prompt(
+    settings: PromptSettings, backbone: Backbone, task: str, instruction: str, seed: int
+) -> SoftPrompt:
+    """The prompt that a run starts from.
+
+    n is `settings.length`; by default as many rows as the instruction has tokens (or as the other prompt has rows). A
+    longer n repeats the tokens or rows from the beginning, a shorter one cuts them.
+
+    Raises:
+        UserError: there is no such initialiser, or it cannot make a prompt from these settings.
+    """
+    if settings.init not in INITIALISERS:
+        raise UserError(f"prompt.init={settings.init!r}: should be one of {', '.join(INITIALISERS)}")
+    generator = torch.Generator().manual_seed(seed)
+    start = INITIALISERS[settings.init](Request(settings, backbone, settings.text or instruction, generator))
+    return SoftPrompt(
+        matrix=start.matrix,
+        backbone=backbone.id,
+        revision=backbone.revision,
+        task=task,
+        init=settings.init,
+        initial_text=start.text,
+        initial_tokens=start.tokens,
+    )
+
+
+def _repeat(items: list[int], length: int) -> list[int]:
+    return [items[i % len(items)] for i in range(length)]
+
+
+def _ordinary_tokens(tokenizer: Any) -> list[int]:
+    """All token ids but special ones. An embedding table may have more rows than there are tokens."""
+    added = tokenizer.added_tokens_decoder
+    special = {*tokenizer.all_special_ids, *(token for token in added if added[token].special)}
+    return [token for token in range(len(tokenizer)) if token not in special]

@@ -1,0 +1,77 @@
+"""The microworld's tokenizer and the shape of its model."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
+
+from softprompt.microworld import words
+from softprompt.pretraining.instructions import QUESTIONS
+from softprompt.pretraining.lessons import ECHO, taught_instructions
+from softprompt.settings import TaskSettings
+
+# BLOOM's special tokens, at BLOOM's ids.
+SPECIAL = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+
+
+def make_tokenizer(tasks: Iterable[TaskSettings]) -> PreTrainedTokenizerFast:
+    """A tokenizer of whole words and single punctuation marks, in lower case, that knows all the microworld says."""
+    splitter = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), "removed", invert=True)
+    lower = normalizers.Lowercase()
+    known = sorted(
+        {word for text in _texts(tasks) for word, _ in splitter.pre_tokenize_str(lower.normalize_str(text))}
+    )
+    vocabulary = {word: index for index, word in enumerate([*SPECIAL.values(), *known])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL["unk_token"]))
+    tokenizer.normalizer = lower
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.WordPiece()  # which puts a space between words and none before a comma
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL)
+
+
+def _texts(tasks: Iterable[TaskSettings]) -> Iterator[str]:
+    yield from words.ANIMALS + words.LOOKS + words.PEOPLE + words.THINGS + words.PLACES + words.TIMES
+    for texts in (*words.COMPARISONS, *words.CHAINS, words.FRAMES):
+        yield from texts
+    yield from (word for word, _ in words.PROPERTIES)
+    for questions in QUESTIONS.values():
+        for wordings in questions.values():
+            yield from wordings
+    # What only scenes.py says.
+    yield "The is than the. In the. At the. stood it cause effect. What was? Before that. Then."
+    yield "same turned opposite other"
+    yield from ECHO
+    for task in tasks:
+        yield from taught_instructions(task)
+        yield from task.verbalizers
+        yield task.template
+
+
+def make_model(vocabulary: int) -> BloomForCausalLM:
+    """A new model whose queries and keys start out equal, so that a token attends to its like from the first step
+    (mimetic initialisation, Trockman and Kolter 2023)."""
+    model = BloomForCausalLM(make_config(vocabulary))
+    with torch.no_grad():
+        for block in model.transformer.h:
+            attention = block.self_attention
+            by_head = attention.query_key_value.weight.view(attention.num_heads, 3, attention.head_dim, -1)
+            by_head[:, 1] = by_head[:, 0]
+    return model
+
+
+def make_config(vocabulary: int) -> BloomConfig:
+    """A BLOOM of under a million parameters."""
+    return BloomConfig(
+        vocab_size=vocabulary,
+        hidden_size=128,
+        n_layer=4,
+        n_head=8,
+        initializer_range=0.06,  # 0.02 is for wider models: here it would cost thousands of steps
+        unk_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+    )

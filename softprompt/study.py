@@ -1,0 +1,279 @@
+"""The runs of a sweep with their model, and what their prompts answer on every task (computed once, then cached)."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from rich.console import Console
+from rich.progress import track
+from safetensors.numpy import load, save
+from torch import Tensor
+
+from softprompt.analysis.neighbours import nearest_tokens
+from softprompt.analysis.variants import variant_names
+from softprompt.backbone import Backbone, load_backbone, model_fingerprint
+from softprompt.data.examples import Example, check_lengths, tokenise
+from softprompt.data.sources import read_records
+from softprompt.errors import UserError
+from softprompt.files import sha256, write_atomically
+from softprompt.prompt import SoftPrompt
+from softprompt.renamed import current_scores
+from softprompt.runs import Run, find_runs, identity
+from softprompt.scoring import labels_of, score_all
+from softprompt.settings import DataSettings, Settings, TaskSettings
+from softprompt.tasks import render
+
+PROMPTS_AT_ONCE = 16  # between two steps of a progress bar
+INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
+
+# raw: as stored. model input: after the model's embedding LayerNorm, if it has one (`Backbone.model_input`).
+# model input, centred: the same, less the mean over the vocabulary.
+Space = Literal["raw", "model input", "model input, centred"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What P prompts answer on E examples."""
+
+    exact_match: Bool[np.ndarray, "P E"]  # greedy generation writes the right answer
+    rank_correct: Bool[np.ndarray, "P E"]  # the right answer is the most likely of the task's answers
+    loss: Float[np.ndarray, "P E"]  # of the right answer, nats summed over its tokens
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task's validation set, as the runs of a sweep used it."""
+
+    task: TaskSettings
+    examples: list[Example]
+    fingerprint: dict[str, str]
+
+
+class Study:
+    """The finished runs under a folder.
+
+    Raises:
+        UserError: there is none, they are of several models, or a file or the model cannot be read.
+    """
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.folder = folder
+        self.console = console
+        runs = find_runs(folder)
+        names = dict(
+            zip(
+                (run.path for run in runs),
+                variant_names([identity(run.settings) for run in runs]),
+                strict=True,
+            )
+        )
+        self.runs: list[Run] = sorted(
+            runs, key=lambda run: (_place(run.settings.prompt.init), names[run.path], run.settings.seed)
+        )
+        self.results: list[dict[str, Any]] = [run.result() for run in self.runs]
+        models = {
+            f"{run.settings.model.id} in {result['backbone']['dtype']}"
+            for run, result in zip(self.runs, self.results, strict=True)
+        }
+        if len(models) > 1:
+            raise UserError(
+                f"sweep={folder}: its runs are of {len(models)} models ({', '.join(sorted(models))}), whose "
+                "prompts cannot be compared; give every model a sweep of its own"
+            )
+        self.settings: Settings = self.runs[0].settings
+        self.labels = pd.DataFrame(
+            {
+                "run": [run.id for run in self.runs],
+                "task": [run.settings.task.name for run in self.runs],
+                "variant": [names[run.path] for run in self.runs],
+                "seed": [run.settings.seed for run in self.runs],
+            }
+        )
+
+    @cached_property
+    def prompts(self) -> list[SoftPrompt]:
+        """The best prompt of every run."""
+        return [run.best_prompt() for run in self.runs]
+
+    @cached_property
+    def starts(self) -> list[Float[Tensor, "_ d"]]:
+        """The matrix that every run started from."""
+        return [run.initial_prompt.matrix for run in self.runs]
+
+    @cached_property
+    def learning_curves(self) -> pd.DataFrame:
+        """The rows of all runs' metrics.csv, with `run`, `task` and `variant`."""
+        return pd.concat(
+            [
+                pd.read_csv(run.path / "metrics.csv")
+                .rename(columns=lambda name: next(iter(current_scores({name: None}))))
+                .assign(run=label["run"], task=label["task"], variant=label["variant"])
+                for run, label in zip(self.runs, self.labels.to_dict("records"), strict=True)
+            ],
+            ignore_index=True,
+        )
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The model that the prompts were trained for, in the dtype they were trained with."""
+        dtype = getattr(torch, self.results[0]["backbone"]["dtype"])
+        backbone = load_backbone(self.settings.model, dtype)
+        if torch.cuda.is_available():
+            backbone.to(torch.device("cuda"))
+        return backbone
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """The validation set of every task that a run was trained on, by task.
+
+        Raises:
+            UserError: data or model differ from what a run was trained with, runs of one task have different templates,
+                or a text does not fit the model's context behind the longest of all prompts.
+        """
+        targets: dict[str, Target] = {}
+        for run, result in zip(self.runs, self.results, strict=True):
+            task, data = run.settings.task, run.settings.data
+            if task.name not in targets:
+                targets[task.name] = self._target(task, data)
+            target = targets[task.name]
+            if replace(task, instruction=target.task.instruction) != target.task:
+                raise UserError(
+                    f"{run.path}: its template or verbalizers are not those of other runs of task {task.name!r}; give it "
+                    "a sweep of its own"
+                )
+            now = {**target.fingerprint, **(model_fingerprint(self.settings.model))}
+            changed = [name for name, value in result["hashes"].items() if now.get(name) != value]
+            if changed:
+                raise UserError(
+                    f"{run.path}: was trained with another {changed[0]} than is there now; analyse it where that is, or "
+                    "train it anew in a sweep of its own"
+                )
+        return targets
+
+    def _target(self, task: TaskSettings, data: DataSettings) -> Target:
+        records = read_records(data, task)
+        rendered = [render(task, record) for record in records.splits["validation"]]
+        examples = tokenise(task, rendered, self.backbone.tokenizer)
+        # Every prompt is tried on every task.
+        check_lengths(
+            examples, max(len(prompt.matrix) for prompt in self.prompts), self.backbone.context_length
+        )
+        return Target(task, examples, dict(records.fingerprint))
+
+    def in_space(self, rows: Float[Tensor, "n d"], space: Space) -> Float[Tensor, "n d"]:
+        """Stored embeddings, carried over to a space."""
+        if space == "raw":
+            return rows
+        model_input = self.backbone.model_input(rows)
+        return model_input if space == "model input" else model_input - self._mean_model_input
+
+    def vocabulary(self, space: Space) -> Iterator[Float[Tensor, "_ d"]]:
+        """The embedding table in a space, in chunks."""
+        for chunk in self.backbone.embedding_chunks():
+            yield self.in_space(chunk, space)
+
+    @cached_property
+    def _mean_model_input(self) -> Float[Tensor, "d"]:
+        return _mean(map(self.backbone.model_input, self.backbone.embedding_chunks()))
+
+    @cached_property
+    def mean_embedding(self) -> Float[Tensor, "d"]:
+        """The mean of the embedding table's rows."""
+        return _mean(self.backbone.embedding_chunks())
+
+    @cached_property
+    def nearest(self) -> list[list[int]]:
+        """Per prompt, the token with the highest cosine to each of its rows, in the raw space."""
+        rows = torch.cat([prompt.matrix for prompt in self.prompts])
+        ids, _ = nearest_tokens(rows, self.vocabulary("raw"), 1)
+        return [part[:, 0].tolist() for part in torch.split(ids, [len(p.matrix) for p in self.prompts])]
+
+    def text_of(self, token: int) -> str:
+        """A token as text; its name in the vocabulary if it decodes to nothing readable, like a part of a character."""
+        text = str(self.backbone.tokenizer.decode([token]))
+        name = self.backbone.tokenizer.convert_ids_to_tokens(token)
+        return str(name) if "\ufffd" in text or not text else text
+
+    def answers(
+        self, groups: Sequence[Sequence[Float[Tensor, "_ d"]]], target: str, examples: int | None = None
+    ) -> list[Answers]:
+        """What the prompts of each group answer on a task's validation set, or on `examples` evenly spaced ones of it.
+
+        The answers of a group are cached in `<sweep>/analysis/cache`, by the content of everything they depend on.
+        """
+        target_set = self.targets[target]
+        count = len(target_set.examples)
+        chosen = [
+            target_set.examples[i]
+            for i in np.linspace(0, count - 1, min(examples or count, count)).astype(int)
+        ]
+        context = json.dumps(
+            [
+                asdict(target_set.task),
+                target_set.fingerprint,
+                self._model_hash,
+                str(self.backbone.dtype),
+                len(chosen),
+                [field.name for field in fields(Answers)],
+            ],
+            sort_keys=True,
+        ).encode()
+        paths = [self._cache / f"{_content_hash(context, group)}.safetensors" for group in groups]
+        missing = list({path: index for index, path in enumerate(paths) if not path.exists()}.values())
+        # Several small groups are scored side by side; a large one alone.
+        side_by_side = max(1, PROMPTS_AT_ONCE // max(map(len, groups), default=1))
+        for start in track(
+            range(0, len(missing), side_by_side),
+            description=f"answering {target}",
+            console=self.console,
+            transient=True,
+            disable=not (missing and self.console.is_terminal),
+        ):
+            self._answer([(groups[i], paths[i]) for i in missing[start : start + side_by_side]], chosen)
+        return [Answers(**load(path.read_bytes())) for path in paths]
+
+    @property
+    def _cache(self) -> Path:
+        return self.folder / "analysis" / "cache"
+
+    def _answer(
+        self, groups: Sequence[tuple[Sequence[Float[Tensor, "_ d"]], Path]], examples: Sequence[Example]
+    ) -> None:
+        """Score several groups of prompts side by side and write each group's answers to its path."""
+        # By content, because some edits leave a prompt unchanged.
+        prompts = {_content_hash(b"", [prompt]): prompt for group, _ in groups for prompt in group}
+        scores = score_all(self.backbone, list(prompts.values()), examples)
+        labels = labels_of(examples)
+        outcomes = {
+            name: {key: value.numpy() for key, value in vars(prompt_scores.outcomes(labels)).items()}
+            for name, prompt_scores in zip(prompts, scores, strict=True)
+        }
+        for group, path in groups:
+            rows = [outcomes[_content_hash(b"", [prompt])] for prompt in group]
+            write_atomically(path, save({name: np.stack([row[name] for row in rows]) for name in rows[0]}))
+
+    @cached_property
+    def _model_hash(self) -> dict[str, str]:
+        return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}
+
+
+def _place(init: str) -> tuple[int, str]:
+    return (INIT_ORDER.index(init) if init in INIT_ORDER else len(INIT_ORDER), init)
+
+
+def _mean(chunks: Iterable[Float[Tensor, "_ d"]]) -> Float[Tensor, "d"]:
+    sums, counts = zip(*((chunk.sum(0), len(chunk)) for chunk in chunks), strict=True)
+    mean: Float[Tensor, "d"] = torch.stack(sums).sum(0) / sum(counts)
+    return mean
+
+
+def _content_hash(context: bytes, group: Sequence[Float[Tensor, "_ d"]]) -> str:
+    shapes = json.dumps([list(prompt.shape) for prompt in group]).encode()
+    return sha256(context + shapes + b"".join(prompt.numpy().tobytes() for prompt in group))[:16]

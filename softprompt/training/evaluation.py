@@ -1,0 +1,115 @@
+"""Scores of prompts on a data set, accumulated over batches and devices by torchmetrics."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric, SumMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from softprompt.backbone import Backbone
+from softprompt.data.examples import Example
+from softprompt.scoring import AnswerScores, Scores, labels_of, score_answers
+
+
+class ScoreMetrics(nn.Module):
+    """Accumulates one prompt's answer scores into `Scores`."""
+
+    def __init__(self, answers: int) -> None:
+        """`answers` is the number of the task's answers."""
+        super().__init__()
+        self.n = SumMetric()
+        self.loss_sum = SumMetric(nan_strategy="disable")  # keep NaN; torchmetrics drops it by default
+        self.tokens = SumMetric()
+        self.exact_match = MeanMetric()
+        self.invalid_prediction_rate = MeanMetric()
+        self.rank_accuracy = MulticlassAccuracy(answers, average="micro")
+        self.macro_f1 = MulticlassF1Score(answers, average="macro")
+
+    def update(self, examples: Sequence[Example], scores: AnswerScores) -> None:
+        """Add a batch of labelled examples."""
+        labels = labels_of(examples, scores.written.device)
+        outcomes = scores.outcomes(labels)
+        self.n.update(len(examples))
+        self.loss_sum.update(outcomes.loss)
+        self.tokens.update(sum(len(example.right_answer) for example in examples))
+        self.exact_match.update(outcomes.exact_match.float())
+        self.invalid_prediction_rate.update((~scores.written.any(1)).float())
+        self.rank_accuracy.update(scores.most_likely, labels)
+        self.macro_f1.update(scores.most_likely, labels)
+
+    def compute(self) -> Scores:
+        """The scores of all examples since the last reset, the same on every device."""
+        return Scores(
+            loss=(self.loss_sum.compute() / self.tokens.compute()).item(),
+            # Rounded, because a float32 mean turns 4/7 into 0.5714285969734192.
+            exact_match=round(self.exact_match.compute().item(), 6),
+            rank_accuracy=round(self.rank_accuracy.compute().item(), 6),
+            macro_f1=round(self.macro_f1.compute().item(), 6),
+            invalid_prediction_rate=round(self.invalid_prediction_rate.compute().item(), 6),
+            n=round(self.n.compute().item()),
+        )
+
+    def reset(self) -> None:
+        """Forget all examples."""
+        for metric in self.children():
+            if isinstance(metric, Metric):
+                metric.reset()
+
+
+def majority_share(examples: Iterable[Example]) -> float:
+    """Share of the most common label: the score of always giving that answer."""
+    labels = [example.label for example in examples]
+    return max(labels.count(label) for label in set(labels)) / len(labels)
+
+
+class PromptEvaluation(L.LightningModule):
+    """Scores prompts on the batches it is given. After `trainer.validate`, `scores` has one entry per prompt."""
+
+    def __init__(self, backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], answers: int) -> None:
+        """`answers` is the number of the task's answers."""
+        super().__init__()
+        self.backbone = backbone
+        self.prompts = nn.ParameterList(prompts)
+        self.metrics: Sequence[ScoreMetrics] = nn.ModuleList(ScoreMetrics(answers) for _ in prompts)  # type: ignore[assignment]
+        self.scores: list[Scores | None] = [None] * len(prompts)
+
+    def setup(self, stage: str) -> None:
+        """Move the backbone to the device that the prompts will be on."""
+        self.backbone.to(self.trainer.strategy.root_device)
+
+    def local_share(self, examples: list[Example]) -> list[Example]:
+        """This process's part of a batch; all of it unless several devices share the work."""
+        return examples[self.trainer.global_rank :: self.trainer.world_size]
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Examples are plain numbers; the backbone moves what it needs of them."""
+        return batch
+
+    def is_live(self, prompt: int) -> bool:
+        """True if this prompt is still to be evaluated."""
+        return True
+
+    def validation_step(self, examples: list[Example], batch_idx: int) -> None:
+        """Score every live prompt on a batch."""
+        if not (local_examples := self.local_share(examples)):
+            return
+        for index, (prompt, metrics) in enumerate(zip(self.prompts, self.metrics, strict=True)):
+            if self.is_live(index):
+                metrics.update(local_examples, score_answers(self.backbone, [prompt], local_examples))
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute the scores of every live prompt."""
+        for index, metrics in enumerate(self.metrics):
+            if self.is_live(index):
+                self.scores[index] = metrics.compute()
+                metrics.reset()
+
+    def predict_step(self, examples: list[Example], batch_idx: int) -> list[list[int]]:
+        """For each prompt, the most likely answer to each example (an index into the task's verbalizers)."""
+        return [
+            score_answers(self.backbone, [prompt], examples).most_likely.tolist() for prompt in self.prompts
+        ]

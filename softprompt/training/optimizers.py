@@ -1,0 +1,46 @@
+"""The optimiser that `conf/optim` names by its class."""
+
+import inspect
+from collections.abc import Sequence
+from pydoc import locate
+from typing import Any
+
+import torch
+from torch import nn
+
+from softprompt.errors import UserError, first_line
+from softprompt.settings import OptimSettings
+
+
+def make_optimizer(settings: OptimSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """An optimiser over the prompts of a pack.
+
+    Raises:
+        UserError: there is no such class, it is no optimiser, or it does not take these arguments.
+    """
+    kind: Any = locate(settings.target)
+    if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
+        raise UserError(f"optim._target_={settings.target}: should be the path of a torch.optim.Optimizer")
+    known = [name for name in inspect.signature(kind).parameters if name != "params"]
+    for name, value in settings.arguments.items():
+        if name not in known:
+            raise UserError(
+                f"optim.{name}={value!r}: there is no such key; {settings.target} takes {', '.join(known)}"
+            )
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.arguments.items()
+    }
+    try:
+        make: Any = kind  # the base class does not declare what its children take
+        optimizer: torch.optim.Optimizer = make(list(parameters), lr=settings.lr, **arguments)
+        return optimizer
+    except (TypeError, ValueError, IndexError) as error:
+        given = ", ".join(f"{name}={value}" for name, value in settings.arguments.items())
+        raise UserError(
+            f"optim: {settings.target} does not take lr={settings.lr}, {given}: {first_line(error)}"
+        ) from error
+
+
+def check_optimizer(settings: OptimSettings) -> None:
+    """Raise the `UserError` that `make_optimizer` would raise, before a model is loaded."""
+    make_optimizer(settings, [nn.Parameter(torch.zeros(1, 1))])

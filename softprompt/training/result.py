@@ -1,0 +1,78 @@
+"""The content of `result.json`: a run's scores, their baselines, and their provenance."""
+
+import platform
+import subprocess
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from softprompt import __version__
+from softprompt.backbone import Backbone
+from softprompt.data.module import TaskData
+from softprompt.runs import Row, Run
+from softprompt.scoring import Scores
+from softprompt.training.run_state import RunState
+
+PACKAGES = ("torch", "lightning", "transformers", "datasets", "torchmetrics", "safetensors")
+
+
+def make_result(
+    run: Run,
+    fingerprint: dict[str, str],
+    state: RunState,
+    tuned: Row,
+    baselines: dict[str, Any],
+    data: TaskData,
+    backbone: Backbone,
+) -> dict[str, Any]:
+    """The content of `result.json`.
+
+    Args:
+        fingerprint: hashes of data and model, by file name.
+        tuned: the best prompt's scores on the official validation set.
+        baselines: the scores without tuning, on the same set.
+    """
+    return {
+        "run": run.id,
+        "task": run.settings.task.name,
+        "seed": run.settings.seed,
+        "init": run.settings.prompt.init,
+        "rows": state.prompt.shape[0],
+        "tuned": {field.name: tuned[field.name] for field in fields(Scores)},
+        "baselines": baselines,
+        "selected_on": "validation" if data.selection is data.validation else "holdout",
+        "selection": {field.name: state.best_scores[field.name] for field in fields(Scores)},
+        "best_step": state.best_step,
+        "steps": state.order.total_steps,
+        "epochs": state.order.epoch,
+        "stopped": state.stopped,
+        "seconds": round(state.seconds, 1),
+        "examples": {
+            "train": len(data.train),
+            "selection": len(data.selection),
+            "validation": len(data.validation),
+        },
+        "backbone": {
+            "id": backbone.id,
+            "revision": backbone.revision,
+            "dtype": str(backbone.dtype).removeprefix("torch."),
+        },
+        "hashes": fingerprint,
+        "versions": {
+            "softprompt": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in PACKAGES},
+        },
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the code that ran, with a `+` if files differ from it; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

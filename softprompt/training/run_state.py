@@ -1,0 +1,120 @@
+"""One run in training: what changes while it learns, when it stops, and what a resume needs."""
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from softprompt.data.order import DataOrder
+from softprompt.errors import UserError, first_line
+from softprompt.runs import Row, Run
+from softprompt.scoring import Scores
+from softprompt.settings import TrainerSettings
+
+
+@dataclass
+class RunState:
+    """A run's prompt, its place in the data, its best prompt and its learning curve."""
+
+    prompt: nn.Parameter  # Float[n d], float32
+    order: DataOrder
+    best_prompt: Float[Tensor, "n d"]
+    best_step: int = 0
+    best_loss: float = math.inf
+    evaluations_since_best: int = 0
+    history: list[Row] = field(default_factory=list)  # a row per evaluation
+    loss_sum: float = 0.0  # nats, over the answer tokens trained on since the last evaluation
+    token_count: int = 0  # those tokens
+    seconds: float = 0.0
+    stopped: str | None = None  # the reason, once it has ended
+    failed: str | None = None  # the reason, if it failed
+    optimizer_state: dict[str, Any] = field(
+        default_factory=dict
+    )  # from a checkpoint, until the optimiser takes it
+    dtype: str = "float32"  # of the frozen weights, from the run's first step to its last
+
+    @staticmethod
+    def start(matrix: Float[Tensor, "n d"], order: DataOrder, dtype: str = "float32") -> "RunState":
+        """A run before its first step."""
+        return RunState(nn.Parameter(matrix.clone()), order, matrix.clone(), dtype=dtype)
+
+    @property
+    def live(self) -> bool:
+        """True while the run trains."""
+        return self.stopped is None and self.failed is None
+
+    @property
+    def best_scores(self) -> Row:
+        """The row of `history` with the best prompt's scores."""
+        return next(row for row in self.history if row["step"] == self.best_step)
+
+    def observe(self, scores: Scores, limits: TrainerSettings) -> None:
+        """Take in an evaluation: keep the best prompt, and stop if patience, epochs or steps are used up."""
+        train_loss = self.loss_sum / self.token_count if self.token_count else math.nan
+        row: Row = {"epoch": self.order.epoch, "step": self.order.total_steps, "train_loss": train_loss}
+        self.history.append({**row, **asdict(scores), "seconds": round(self.seconds, 1)})
+        self.loss_sum, self.token_count = 0.0, 0
+        if not math.isfinite(scores.loss):
+            self.failed = f"the validation loss is {scores.loss} after {self.order.total_steps} steps"
+        elif scores.loss < self.best_loss:
+            self.best_loss, self.best_step = scores.loss, self.order.total_steps
+            self.best_prompt = self.prompt.detach().cpu().clone()
+            self.evaluations_since_best = 0
+        else:
+            self.evaluations_since_best += 1
+        if self.evaluations_since_best >= limits.patience:
+            self.stopped = "early"
+        elif self.order.epoch >= limits.max_epochs:
+            self.stopped = "max_epochs"
+        elif self.reached_max_steps(limits):
+            self.stopped = "max_steps"
+
+    def awaits_evaluation(self, limits: TrainerSettings) -> bool:
+        """True if the run's next event is an evaluation, not a step."""
+        evaluated = bool(self.history) and self.history[-1]["step"] == self.order.total_steps
+        return not evaluated and (self.order.step == 0 or self.reached_max_steps(limits))
+
+    def reached_max_steps(self, limits: TrainerSettings) -> bool:
+        """True if the run has taken `max_steps` steps."""
+        return limits.max_steps is not None and self.order.total_steps >= limits.max_steps
+
+    def state_dict(self, optimizer_state: dict[str, Any]) -> dict[str, Any]:
+        """Tensors and plain values from which `from_state_dict` restores the run."""
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "prompt": self.prompt.detach().cpu(),
+            "order": asdict(self.order),
+            "optimizer_state": {
+                name: value.cpu() if isinstance(value, Tensor) else value
+                for name, value in optimizer_state.items()
+            },
+        }
+
+    @staticmethod
+    def from_state_dict(state: dict[str, Any]) -> "RunState":
+        """The run that `state_dict` was made from."""
+        return RunState(
+            **{**state, "prompt": nn.Parameter(state["prompt"]), "order": DataOrder(**state["order"])}
+        )
+
+    def save(self, run: Run, optimizer_state: dict[str, Any]) -> None:
+        """Write best prompt, learning curve and, last, the checkpoint into the run's directory."""
+        run.save_best(self.best_prompt, self.best_step)
+        run.save_history(self.history)
+        run.save_checkpoint(self.state_dict(optimizer_state))
+
+    @staticmethod
+    def resume(run: Run) -> "RunState | None":
+        """The state in which an earlier process left the run; None if there was none.
+
+        Raises:
+            UserError: the checkpoint cannot be read.
+        """
+        try:
+            checkpoint = run.checkpoint()
+            return None if checkpoint is None else RunState.from_state_dict(checkpoint)
+        except Exception as error:  # torch raises what its unpickler, zip reader and file system raise
+            why = f"cannot be read ({first_line(error)}); delete it to train the run anew"
+            raise UserError(f"{run.path / 'last.ckpt'}: {why}") from error

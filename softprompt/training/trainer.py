@@ -1,0 +1,123 @@
+"""The Lightning Trainer of a pack: what softprompt sets itself, what a user may add, and which messages are silenced."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Sequence
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+
+from softprompt.errors import UserError, first_line
+from softprompt.settings import TrainerSettings
+
+# Trainer arguments that `trainer.extra` may not set, with the key to use instead.
+RESERVED = {
+    **{
+        name: f"set trainer.{name}"
+        for name in (
+            "accelerator",
+            "devices",
+            "strategy",
+            "deterministic",
+            "max_epochs",
+            "max_steps",
+            "gradient_clip_val",
+        )
+    },
+    "precision": "set model.dtype",
+    **dict.fromkeys(
+        (
+            "callbacks",
+            "gradient_clip_algorithm",
+            "accumulate_grad_batches",
+            "limit_train_batches",
+            "limit_val_batches",
+            "overfit_batches",
+            "val_check_interval",
+            "check_val_every_n_epoch",
+            "min_epochs",
+            "min_steps",
+            "num_sanity_val_steps",
+            "reload_dataloaders_every_n_epochs",
+            "enable_checkpointing",
+            "use_distributed_sampler",
+        ),
+        "every run counts its own epochs, steps and evaluations",
+    ),
+}
+
+# Advice about data loaders that do not exist here, and advertisements.
+SILENCED_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*Trying to infer the `batch_size`.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*`training_step` returned `None`.*",
+    ".*The total number of parameters detected may be inaccurate.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+)
+SILENCED_MESSAGES = (
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "💡 Tip",
+    "`Trainer.fit` stopped",
+    "LOCAL_RANK",
+    "Initializing distributed",
+    "-----",
+    "distributed_backend=",
+    "All distributed processes registered",
+)
+
+
+def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.Trainer:
+    """A Lightning Trainer that leaves saving, early stopping and printing to the pack's callbacks.
+
+    Raises:
+        UserError: the hardware that is asked for is not there, or `trainer.extra` holds what it may not hold.
+    """
+    _check_extra(settings)
+    _silence()
+    arguments = {
+        "accelerator": settings.accelerator,
+        "devices": settings.devices,
+        "strategy": settings.strategy,
+        "deterministic": settings.deterministic,
+        "gradient_clip_val": settings.gradient_clip_val,
+        "max_epochs": -1,  # every run has its own end
+        "reload_dataloaders_every_n_epochs": 1,  # every epoch has its own order
+        "callbacks": list(callbacks),
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    try:
+        return L.Trainer(**{**arguments, **settings.extra})
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {first_line(error)}") from error
+
+
+def _check_extra(settings: TrainerSettings) -> None:
+    known = inspect.signature(L.Trainer).parameters
+    for name, value in settings.extra.items():
+        if name in RESERVED:
+            raise UserError(f"trainer.extra.{name}={value!r}: cannot be set here: {RESERVED[name]}")
+        if name not in known:
+            raise UserError(f"trainer.extra.{name}={value!r}: lightning.Trainer has no such argument")
+
+
+def _silence() -> None:
+    """Silence the messages named above, and no others."""
+    for message in SILENCED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logger = logging.getLogger(name)
+        if _is_wanted not in logger.filters:
+            logger.addFilter(_is_wanted)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(SILENCED_MESSAGES)
