@@ -1,11 +1,12 @@
-"""Exact match over a validation set, ours against PEFT's prompt with `generate`.
+"""Time of exact match over a validation set: softprompt against PEFT's prompt tuning with `generate`.
 
     .venv/bin/python benchmarks/evaluate.py --task cb
 
-PEFT is used as its documentation does: left-padded batches, greedy `generate`, as many new tokens as the longest answer
-has. Ours reads every text once (BLOOM; another model once per answer), puts every answer of the task behind it, and compares argmaxes: more than `generate`
-tells, for it scores the other answers, too. The two alternate in one process, after a check that ours finds what PEFT
-writes to be written. The last line printed is one JSON object.
+PEFT is used as in its documentation: left-padded batches and greedy `generate`, with as many new tokens as the longest
+answer has. softprompt computes each text once, appends all answers of the task to it, and compares the argmax at each
+answer position with the answer's token. This also gives the scores of the other answers, which `generate` does not.
+First a check that both agree on the generated answers; then they are timed alternately in one process. The last line
+printed is one JSON object.
 """
 
 import json
@@ -17,24 +18,29 @@ from typing import Any
 
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
-from shared import LENGTHS, circumstances, make_model, parser, random_tokens, timed
+from shared import LENGTHS, make_model, metadata, parser, random_tokens, timed
 from torch import Tensor
 
 from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.examples import Example
 from softprompt.scoring import score_all
 
-END = 2  # a token that ends an answer
+END = 2  # the end-of-sequence token
+PADDING = 3
 Generate = Callable[[list[list[int]], int], list[list[int]]]
 
 
 def main() -> None:
-    """Check, time, and print."""
+    """Check that both agree, time them, and print the result."""
     arguments = parser(__doc__)
-    arguments.add_argument("--examples", type=int, help="fewer than the validation set has")
+    arguments.add_argument(
+        "--examples", type=int, help="number of examples (default: the whole validation set)"
+    )
     arguments.set_defaults(task="cb", repeats=3)
     options = arguments.parse_args()
-    warnings.filterwarnings("ignore", category=FutureWarning)  # between PEFT and transformers
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning
+    )  # PEFT uses deprecated functions of transformers
     model = make_model(options)
     backbone = make_backbone(model, None, options.shape, None)
     rng = random.Random(0)
@@ -45,11 +51,11 @@ def main() -> None:
     generate = peft_generate(model, prompt, options.device, options.batch_size)
     longest = max(map(len, answers))
 
-    few = texts[: options.batch_size]
-    agreement = agree(backbone, prompt, few, generate(few, longest))
-    print(f"of what PEFT writes ours finds written: {agreement:.0%}", flush=True)
-    if agreement < (1 if options.dtype == "float32" else 0.5):  # bfloat16 turns near ties
-        raise SystemExit("not the same computation")
+    checked = texts[: options.batch_size]
+    agreement = agree(backbone, prompt, checked, generate(checked, longest))
+    print(f"softprompt and PEFT agree on {agreement:.0%} of the generated answers", flush=True)
+    if agreement < (1 if options.dtype == "float32" else 0.5):  # bfloat16 rounding changes some argmaxes
+        raise SystemExit("softprompt and PEFT do not compute the same")
     examples = [Example(tuple(text), answers, 0, "") for text in texts]
     rows: list[dict[str, float]] = []
     for _ in range(options.repeats):
@@ -67,13 +73,23 @@ def main() -> None:
         "examples": len(texts),
         "answers": [len(answer) for answer in answers],
         "seconds": rows,
-        **circumstances(options),
+        **metadata(options),
     }
     print(json.dumps(result))
 
 
 def peft_generate(model: Any, prompt: Tensor, device: str, batch_size: int) -> Generate:
-    """What PEFT's prompt writes behind texts, greedily, a batch at a time."""
+    """Greedy generation with PEFT.
+
+    Args:
+        model: the frozen model.
+        prompt: [n, d], the rows of PEFT's prompt.
+        device: where to generate.
+        batch_size: texts per batch.
+
+    Returns:
+        A function from texts and a number of new tokens to the generated tokens of each text.
+    """
     config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=len(prompt))
     wrapped = get_peft_model(model, config)
     with torch.no_grad():
@@ -81,33 +97,40 @@ def peft_generate(model: Any, prompt: Tensor, device: str, batch_size: int) -> G
 
     @torch.no_grad()
     def generate(texts: list[list[int]], new_tokens: int) -> list[list[int]]:
-        written = []
+        generated = []
         for start in range(0, len(texts), batch_size):
             batch = texts[start : start + batch_size]
             width = max(map(len, batch))
-            ids = torch.tensor([[3] * (width - len(text)) + text for text in batch], device=device)
+            ids = torch.tensor([[PADDING] * (width - len(text)) + text for text in batch], device=device)
             mask = torch.tensor(
                 [[0] * (width - len(text)) + [1] * len(text) for text in batch], device=device
             )
             output = wrapped.generate(
                 input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False,
-                eos_token_id=END, pad_token_id=3,
+                eos_token_id=END, pad_token_id=PADDING,
             )  # fmt: skip
-            written += output[:, width:].tolist()
-        return written
+            generated += output[:, width:].tolist()
+        return generated
 
     return generate
 
 
-def agree(backbone: Backbone, prompt: Tensor, texts: list[list[int]], written: list[list[int]]) -> float:
-    """The share of texts behind which ours finds written what was generated, and not what was not."""
-    found = []
-    for text, tokens in zip(texts, written, strict=True):
+def agree(backbone: Backbone, prompt: Tensor, texts: list[list[int]], generated: list[list[int]]) -> float:
+    """Share of texts for which softprompt agrees with PEFT: the generated answer matches exactly, a changed one not.
+
+    Args:
+        backbone: the same model as PEFT's.
+        prompt: [n, d].
+        texts: token ids of each text.
+        generated: the tokens that PEFT generated after each text.
+    """
+    agreements = []
+    for text, tokens in zip(texts, generated, strict=True):
         answer = tuple(tokens[: tokens.index(END) + 1] if END in tokens else tokens)
-        other = (*answer[:-1], answer[-1] + 1)
-        (scores,) = score_all(backbone, [prompt], [Example(tuple(text), (answer, other), 0, "")])
-        found.append(scores.written[0].tolist() == [True, False])
-    return sum(found) / len(found)
+        changed = (*answer[:-1], answer[-1] + 1)
+        (scores,) = score_all(backbone, [prompt], [Example(tuple(text), (answer, changed), 0, "")])
+        agreements.append(scores.written[0].tolist() == [True, False])
+    return sum(agreements) / len(agreements)
 
 
 if __name__ == "__main__":

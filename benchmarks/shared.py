@@ -1,4 +1,8 @@
-"""What the benchmarks have in common: exact shapes with random weights, real lengths, a clock, and what machine it was."""
+"""Shared by the benchmarks: command-line options, models, token lengths, time and memory measurement, and metadata.
+
+The models have the exact architecture of the named models and random weights: the time of a step does not depend on the
+weights.
+"""
 
 import argparse
 import json
@@ -14,6 +18,7 @@ from typing import Any
 import torch
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
+# Makes a model from its number of layers (None: as many as the named model has).
 SHAPES: dict[str, Callable[[int | None], Any]] = {
     "bloomz_560m": lambda layers: BloomForCausalLM(
         BloomConfig(vocab_size=250_880, hidden_size=1024, n_layer=layers or 24, n_head=16, pad_token_id=3)
@@ -31,39 +36,44 @@ SHAPES: dict[str, Callable[[int | None], Any]] = {
     ),
 }
 
-# Tokens of texts and answers of the real tasks, under SmolLM2's tokenizer.
+# Token counts of every text of the SuperGLUE tasks, by task and split, and of the task's answers ("answers"), with
+# SmolLM2's tokenizer.
 LENGTHS: dict[str, dict[str, list[int]]] = json.loads(Path(__file__).with_name("lengths.json").read_text())
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
-    made = argparse.ArgumentParser(
+    """A parser with the options that all benchmarks have."""
+    arguments = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--shape", choices=SHAPES, default="bloomz_560m", help="the model's exact shape")
-    made.add_argument("--layers", type=int, help="fewer (or more) layers than the shape has")
-    made.add_argument("--prompt-tokens", type=int, default=15, help="rows of the prompt")
-    made.add_argument("--batch-size", type=int, default=8)
-    made.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
-    made.add_argument("--task", choices=list(LENGTHS), default="rte", help="whose text lengths")
-    made.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    made.add_argument("--repeats", type=int, default=7, help="batches to time")
-    return made
+    arguments.add_argument(
+        "--shape", choices=SHAPES, default="bloomz_560m", help="the model whose architecture to use"
+    )
+    arguments.add_argument("--layers", type=int, help="number of layers, if not the model's own")
+    arguments.add_argument("--prompt-tokens", type=int, default=15, help="rows of the prompt")
+    arguments.add_argument("--batch-size", type=int, default=8)
+    arguments.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    arguments.add_argument(
+        "--task", choices=list(LENGTHS), default="rte", help="the task whose text lengths to use"
+    )
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments.add_argument("--repeats", type=int, default=7, help="number of measurements")
+    return arguments
 
 
 def make_model(options: argparse.Namespace) -> Any:
-    """The shape with random weights, on the device, in the dtype."""
+    """A model of this architecture with random weights."""
     torch.manual_seed(0)
     return SHAPES[options.shape](options.layers).to(options.device, getattr(torch, options.dtype)).eval()
 
 
 def random_tokens(rng: random.Random, count: int) -> list[int]:
-    """Ordinary tokens of either shape's vocabulary."""
+    """Random token ids that are in both vocabularies and are no special tokens."""
     return [rng.randrange(4, 40_000) for _ in range(count)]
 
 
 def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds it takes."""
+    """Seconds that a call of `work` takes, until the GPU has finished."""
     started = time.perf_counter()
     work()
     if device == "cuda":
@@ -72,26 +82,26 @@ def timed(work: Callable[[], object], device: str) -> float:
 
 
 def peak_memory(work: Callable[[], object], device: str) -> int:
-    """Bytes that it takes above what was held before, the weights above all."""
+    """Peak memory of a call of `work` in bytes, less the memory in use before it (mostly the weights)."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         work()
         return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model
+    Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM, which includes the peak of making the model
     before = _resident_peak()
     work()
     return _resident_peak() - before
 
 
 def _resident_peak() -> int:
-    """Bytes; Linux's high-water mark of this process."""
+    """The largest resident memory of this process in bytes (Linux: VmHWM)."""
     status = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
-def circumstances(options: argparse.Namespace) -> dict[str, Any]:
-    """What a result has to be read with."""
+def metadata(options: argparse.Namespace) -> dict[str, Any]:
+    """Options, machine, versions and date: stored with every result."""
     return {
         "options": {key: value for key, value in vars(options).items() if key != "memory_of"},
         "machine": machine(options.device),
@@ -101,7 +111,7 @@ def circumstances(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def machine(device: str) -> str:
-    """What it ran on."""
+    """The name of the GPU, or the name of the CPU and the number of threads."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     names = [

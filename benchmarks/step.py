@@ -1,11 +1,11 @@
-"""One training step, ours against PEFT's, on the same model, batch, prompt, dtype and answers.
+"""Time and memory of one training step: softprompt against PEFT, with the same model, batch, prompt and dtype.
 
     .venv/bin/python benchmarks/step.py --task rte --prompt-tokens 15
 
-PEFT is used as its documentation does: `PromptTuningConfig`, a right-padded batch, the answers as labels. The two
-alternate in one process, after a check that loss and prompt gradient agree; peak memory is measured in a process
-for each. Weights are random (a step's time does not depend on them), lengths are drawn from the real tasks' token
-lengths (`lengths.json`, under SmolLM2's tokenizer). The last line printed is one JSON object.
+PEFT is used as in its documentation: `PromptTuningConfig`, a right-padded batch, the answers as labels. First a check
+that losses and prompt gradients agree; then the two are timed alternately in one process. Peak memory is measured in a
+separate process for each. Weights are random (a step's time does not depend on them); text lengths are drawn from those
+of the SuperGLUE tasks (`lengths.json`, with SmolLM2's tokenizer). The last line printed is one JSON object.
 """
 
 import argparse
@@ -20,23 +20,25 @@ from typing import Any
 
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
-from shared import LENGTHS, circumstances, make_model, parser, peak_memory, random_tokens, timed
+from shared import LENGTHS, make_model, metadata, parser, peak_memory, random_tokens, timed
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.batch import Batch
 
-Sequences = list[tuple[list[int], list[int]]]  # texts and answers
-Step = Callable[[Sequences], tuple[float, torch.Tensor]]
+Sequences = list[tuple[list[int], list[int]]]  # token ids of B texts, each with those of its answer
+Step = Callable[[Sequences], tuple[float, torch.Tensor]]  # -> loss, gradient of the prompt [n, d]
 
 
 def main() -> None:
-    """Check, time, and print."""
+    """Check that both agree, measure them, and print the result."""
     arguments = parser(__doc__)
     arguments.add_argument("--memory-of", choices=["softprompt", "peft"], help=argparse.SUPPRESS)
     options = arguments.parse_args()
-    warnings.filterwarnings("ignore", category=FutureWarning)  # between PEFT and transformers
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning
+    )  # PEFT uses deprecated functions of transformers
     backbone, ours, peft = make_steps(options)
     if options.memory_of:
         step = {"softprompt": ours, "peft": peft}[options.memory_of]
@@ -55,7 +57,10 @@ def main() -> None:
             "matmul_limit": matmul_seconds(backbone, batch, options),
         }
         rows.append(row)
-        print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+        print(
+            {name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()},
+            flush=True,
+        )
     ratios = [row["peft"] / row["softprompt"] for row in rows]
     memory = {name: measure_memory(name) for name in ("softprompt", "peft")}
     tokens = sum(options.prompt_tokens + sum(row["lengths"]) for row in rows)
@@ -67,23 +72,27 @@ def main() -> None:
         "tokens_per_second": tokens / sum(row["softprompt"] for row in rows),
         "agreement": agreement,
         "batches": rows,
-        **circumstances(options),
+        **metadata(options),
     }
     print(json.dumps(result))
 
 
 def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
-    """A training step of ours and one of PEFT's: forward, backward, Adam; both on the same model and prompt."""
+    """Make a training step (forward, backward, Adam) of softprompt and of PEFT, with the same model and prompt.
+
+    Returns:
+        The backbone, softprompt's step, and PEFT's step.
+    """
     model = make_model(options)
     backbone = make_backbone(model, None, options.shape, None)
-    start = backbone.embed(list(range(100, 100 + options.prompt_tokens)))
+    start = backbone.embed(list(range(100, 100 + options.prompt_tokens)))  # [n, d]
     prompt = torch.nn.Parameter(start.to(options.device))
-    optimizer = torch.optim.Adam([prompt], lr=0.0)  # so that every step sees the same prompt
+    optimizer = torch.optim.Adam([prompt], lr=0.0)  # with lr 0 every step has the same prompt
 
     def ours(sequences: Sequences) -> tuple[float, torch.Tensor]:
         batch = Batch.of_pairs(sequences)
         optimizer.zero_grad()
-        logits = backbone.answer_logits([prompt], batch).float()
+        logits = backbone.answer_logits([prompt], batch).float()  # [A, V]
         loss = F.cross_entropy(logits, batch.answer_ids.to(logits.device))
         torch.autograd.backward(loss)
         optimizer.step()
@@ -99,10 +108,15 @@ def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
     peft_optimizer = torch.optim.Adam([embedding], lr=0.0)
 
     def peft(sequences: Sequences) -> tuple[float, torch.Tensor]:
-        ids = pad_sequence([torch.tensor([*t, *a]) for t, a in sequences], batch_first=True)
-        mask = pad_sequence([torch.ones(len(t) + len(a)).long() for t, a in sequences], batch_first=True)
+        # Each is [B, longest text with its answer].
+        ids = pad_sequence([torch.tensor([*text, *answer]) for text, answer in sequences], batch_first=True)
+        mask = pad_sequence(
+            [torch.ones(len(text) + len(answer)).long() for text, answer in sequences], batch_first=True
+        )
         labels = pad_sequence(
-            [torch.tensor([-100] * len(t) + a) for t, a in sequences], batch_first=True, padding_value=-100
+            [torch.tensor([-100] * len(text) + answer) for text, answer in sequences],
+            batch_first=True,
+            padding_value=-100,  # no loss at texts and padding
         )
         inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         peft_optimizer.zero_grad()
@@ -117,7 +131,12 @@ def make_steps(options: argparse.Namespace) -> tuple[Backbone, Step, Step]:
 
 
 def draw_sequences(options: argparse.Namespace, number: int) -> Sequences:
-    """Random tokens in the lengths of a random batch, the same for the same number, of the task's training texts."""
+    """Random tokens in the lengths of randomly chosen training texts and answers of the task.
+
+    Args:
+        options: task and batch size.
+        number: the number of the batch; the same number gives the same batch.
+    """
     lengths = LENGTHS[options.task]
     rng = random.Random(number)
     return [
@@ -127,10 +146,10 @@ def draw_sequences(options: argparse.Namespace, number: int) -> Sequences:
 
 
 def compare(ours: Step, peft: Step, sequences: Sequences, tolerance: float) -> dict[str, float]:
-    """Relative differences of loss and gradient.
+    """Relative differences between the two steps' losses, and between their gradients (in Frobenius norm).
 
     Raises:
-        SystemExit: they are not the same computation.
+        SystemExit: a difference is above `tolerance`.
     """
     (loss, gradient), (their_loss, their_gradient) = ours(sequences), peft(sequences)
     differences = {
@@ -138,46 +157,47 @@ def compare(ours: Step, peft: Step, sequences: Sequences, tolerance: float) -> d
         "gradient": ((gradient - their_gradient).norm() / their_gradient.norm()).item(),
     }
     if max(differences.values()) > tolerance:
-        raise SystemExit(f"not the same computation: {differences}")
+        raise SystemExit(f"softprompt and PEFT do not compute the same: {differences}")
     return differences
 
 
 def matmul_seconds(backbone: Backbone, batch: Batch, options: argparse.Namespace) -> float:
-    """Seconds of the bare matrix products that the needed tokens take, forward and backward (to the input only).
+    """Seconds that a step's matrix products take alone: a lower limit for the time of a step.
 
-    Every layer reads the prompt and all tokens but each answer's last; past the last layer's attention only the
-    answer positions go on.
+    Counted are the products with the weights in the forward pass, and in the backward pass those for the gradient of
+    the inputs (the weights are frozen). Every layer computes the prompt's rows and all tokens but the last of each
+    answer; after the last layer's attention only the answer positions are computed.
     """
-    tokens = options.prompt_tokens + len(batch.text_ids) + int((batch.answer_lengths - 1).sum())
-    answers = len(batch.answer_ids)
-    last = f".{backbone.model.config.num_hidden_layers - 1}."
-    head = backbone.model.get_output_embeddings().weight
-    work = [(head, answers)]
+    all_rows = options.prompt_tokens + len(batch.text_ids) + int((batch.answer_lengths - 1).sum())
+    answer_rows = len(batch.answer_ids)
+    last_layer = f".{backbone.model.config.num_hidden_layers - 1}."
+    head = backbone.model.get_output_embeddings().weight  # [V, d]
+    products = [(head, answer_rows)]  # each weight [out, in] with the number of rows it is multiplied with
     for name, weight in backbone.model.base_model.named_parameters():
         if weight.ndim == 2 and "embed" not in name:
-            past_attention = not any(
+            after_attention = not any(
                 part in name for part in ("query_key_value", "q_proj", "k_proj", "v_proj")
             )
-            work.append((weight, answers if last in name and past_attention else tokens))
+            products.append((weight, answer_rows if last_layer in name and after_attention else all_rows))
 
     inputs = {
         (rows, size): torch.randn(rows, size, dtype=head.dtype, device=head.device)
-        for w, rows in work
-        for size in w.shape
+        for weight, rows in products
+        for size in weight.shape
     }
 
-    def products() -> None:
-        for weight, rows in work:
-            F.linear(inputs[rows, weight.shape[1]], weight)
-            inputs[rows, weight.shape[0]] @ weight
+    def multiply() -> None:
+        for weight, rows in products:
+            F.linear(inputs[rows, weight.shape[1]], weight)  # forward: [rows, in] -> [rows, out]
+            inputs[rows, weight.shape[0]] @ weight  # backward: [rows, out] -> [rows, in]
 
     with torch.no_grad():
-        products()
-        return min(timed(products, options.device) for _ in range(3))
+        multiply()
+        return min(timed(multiply, options.device) for _ in range(3))
 
 
 def measure_memory(name: str) -> int:
-    """`peak_memory` of a fresh process."""
+    """Peak memory of a step of "softprompt" or "peft" in bytes, measured in a new process."""
     command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return int(output.splitlines()[-1])

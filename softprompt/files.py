@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whatever happens to the process that writes them."""
+"""Atomic file writes, checksums and JSON files, and the path of the configuration folder."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from typing import Any
 
 from softprompt.errors import UserError
 
-CONF = Path(__file__).parent / "conf"  # in a checkout a link to the top-level folder
+CONF = Path(__file__).parent / "conf"  # in a checkout a symbolic link to the top-level folder
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write to a temporary file beside `path`, flush it to disk, then rename it into place.
 
-    A reader (or a run that resumes after `kill -9`) sees the old content or the new, never a part of it.
+    A reader, or a run that resumes after `kill -9`, sees either the old content or the new, never a part of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -29,7 +29,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(directory)  # the rename itself must survive a power cut, too
+        os.fsync(directory)  # so that the rename survives a power cut
     finally:
         os.close(directory)
 
@@ -40,10 +40,10 @@ def sha256(content: bytes) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a file that contains one JSON object.
 
     Raises:
-        UserError: the file cannot be read, or holds something else.
+        UserError: the file cannot be read, is not JSON, or is not an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ def current_config(config: Any) -> Any:
     if isinstance(trainer, Mapping):
         renewed["trainer"] = {
             **{TRAINER.get(key, key): value for key, value in trainer.items()},
-            "extra": trainer.get("extra", {}),
+            "extra": trainer.get("extra"),
         }
     if isinstance(optim, Mapping) and "_target_" not in optim and optim.get("name") in OPTIMIZERS:
         renewed["optim"] = {**optim, "_target_": OPTIMIZERS[optim["name"]]}

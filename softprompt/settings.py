@@ -162,7 +162,7 @@ class TrainerSettings:
     threads: Positive | None
     deterministic: bool
     checkpoint_seconds: Annotated[float, Field(ge=0)]
-    extra: dict[Text, Any]
+    extra: dict[Text, Any] | None
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,8 +1,7 @@
-"""The runs of a sweep with their model, and what their prompts answer on every task (computed once, then cached)."""
+"""The finished runs of a sweep with their model: prompts, embedding spaces, and answers on every task."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,41 +9,33 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from rich.console import Console
-from rich.progress import track
-from safetensors.numpy import load, save
 from torch import Tensor
 
 from softprompt.analysis.neighbours import nearest_tokens
 from softprompt.analysis.variants import variant_names
+from softprompt.answers import AnswerCache, Answers, Group
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
 from softprompt.data.examples import Example, check_lengths, tokenise
 from softprompt.data.sources import read_records
 from softprompt.errors import UserError
-from softprompt.files import sha256, write_atomically
 from softprompt.prompt import SoftPrompt
 from softprompt.renamed import current_scores
 from softprompt.runs import Run, find_runs, identity
-from softprompt.scoring import labels_of, score_all
 from softprompt.settings import DataSettings, Settings, TaskSettings
 from softprompt.tasks import render
 
-PROMPTS_AT_ONCE = 16  # between two steps of a progress bar
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
 
 # raw: as stored. model input: after the model's embedding LayerNorm, if it has one (`Backbone.model_input`).
-# model input, centred: the same, less the mean over the vocabulary.
+# model input, centred: the same, less its mean over the vocabulary.
 Space = Literal["raw", "model input", "model input, centred"]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What P prompts answer on E examples."""
-
-    exact_match: Bool[np.ndarray, "P E"]  # greedy generation writes the right answer
-    rank_correct: Bool[np.ndarray, "P E"]  # the right answer is the most likely of the task's answers
-    loss: Float[np.ndarray, "P E"]  # of the right answer, nats summed over its tokens
+# Norms, variances and distances. Centring would not change a distance.
+SPACES: tuple[Space, ...] = ("raw", "model input")
+# Nearest tokens, because a cosine depends on the origin, and the projection, which pads prompts with zeros: centred, a
+# row of zeros is the mean token.
+CENTRED_SPACES: tuple[Space, ...] = ("raw", "model input, centred")
 
 
 @dataclass(frozen=True)
@@ -59,8 +50,13 @@ class Target:
 class Study:
     """The finished runs under a folder.
 
+    Attributes:
+        runs: ordered by initialiser, variant, seed.
+        results: their `result.json`, in the same order.
+        labels: one line per run, in the same order: `run`, `task`, `variant` and `seed`.
+
     Raises:
-        UserError: there is none, they are of several models, or a file or the model cannot be read.
+        UserError: there is no run, the runs have several models, or a file or the model cannot be read.
     """
 
     def __init__(self, folder: Path, console: Console) -> None:
@@ -75,7 +71,7 @@ class Study:
             )
         )
         self.runs: list[Run] = sorted(
-            runs, key=lambda run: (_place(run.settings.prompt.init), names[run.path], run.settings.seed)
+            runs, key=lambda run: (_init_order(run.settings.prompt.init), names[run.path], run.settings.seed)
         )
         self.results: list[dict[str, Any]] = [run.result() for run in self.runs]
         models = {
@@ -85,7 +81,7 @@ class Study:
         if len(models) > 1:
             raise UserError(
                 f"sweep={folder}: its runs are of {len(models)} models ({', '.join(sorted(models))}), whose "
-                "prompts cannot be compared; give every model a sweep of its own"
+                "prompts cannot be compared; use one sweep per model"
             )
         self.settings: Settings = self.runs[0].settings
         self.labels = pd.DataFrame(
@@ -103,8 +99,8 @@ class Study:
         return [run.best_prompt() for run in self.runs]
 
     @cached_property
-    def starts(self) -> list[Float[Tensor, "_ d"]]:
-        """The matrix that every run started from."""
+    def initial_matrices(self) -> list[Float[Tensor, "_ d"]]:
+        """The matrix of every run's prompt before tuning."""
         return [run.initial_prompt.matrix for run in self.runs]
 
     @cached_property
@@ -145,15 +141,15 @@ class Study:
             target = targets[task.name]
             if replace(task, instruction=target.task.instruction) != target.task:
                 raise UserError(
-                    f"{run.path}: its template or verbalizers are not those of other runs of task {task.name!r}; give it "
-                    "a sweep of its own"
+                    f"{run.path}: its template or verbalizers differ from those of other runs of task {task.name!r}; "
+                    "use a separate sweep"
                 )
             now = {**target.fingerprint, **(model_fingerprint(self.settings.model))}
             changed = [name for name, value in result["hashes"].items() if now.get(name) != value]
             if changed:
                 raise UserError(
-                    f"{run.path}: was trained with another {changed[0]} than is there now; analyse it where that is, or "
-                    "train it anew in a sweep of its own"
+                    f"{run.path}: {changed[0]} has changed since this run was trained; restore it, or train the run "
+                    "again in another sweep"
                 )
         return targets
 
@@ -168,7 +164,7 @@ class Study:
         return Target(task, examples, dict(records.fingerprint))
 
     def in_space(self, rows: Float[Tensor, "n d"], space: Space) -> Float[Tensor, "n d"]:
-        """Stored embeddings, carried over to a space."""
+        """Raw rows, converted to a space."""
         if space == "raw":
             return rows
         model_input = self.backbone.model_input(rows)
@@ -181,99 +177,59 @@ class Study:
 
     @cached_property
     def _mean_model_input(self) -> Float[Tensor, "d"]:
-        return _mean(map(self.backbone.model_input, self.backbone.embedding_chunks()))
+        return _mean_row(map(self.backbone.model_input, self.backbone.embedding_chunks()))
 
     @cached_property
     def mean_embedding(self) -> Float[Tensor, "d"]:
-        """The mean of the embedding table's rows."""
-        return _mean(self.backbone.embedding_chunks())
+        """The mean of the embedding table's rows (raw)."""
+        return _mean_row(self.backbone.embedding_chunks())
 
     @cached_property
     def nearest(self) -> list[list[int]]:
-        """Per prompt, the token with the highest cosine to each of its rows, in the raw space."""
+        """For every prompt, the nearest token of each of its rows (raw)."""
         rows = torch.cat([prompt.matrix for prompt in self.prompts])
-        ids, _ = nearest_tokens(rows, self.vocabulary("raw"), 1)
+        ids, _ = nearest_tokens(rows, self.vocabulary("raw"), 1)  # [rows of all prompts, 1]
         return [part[:, 0].tolist() for part in torch.split(ids, [len(p.matrix) for p in self.prompts])]
 
     def text_of(self, token: int) -> str:
-        """A token as text; its name in the vocabulary if it decodes to nothing readable, like a part of a character."""
+        """A token as text; its name in the vocabulary if it decodes to nothing, or to part of a character."""
         text = str(self.backbone.tokenizer.decode([token]))
         name = self.backbone.tokenizer.convert_ids_to_tokens(token)
         return str(name) if "\ufffd" in text or not text else text
 
-    def answers(
-        self, groups: Sequence[Sequence[Float[Tensor, "_ d"]]], target: str, examples: int | None = None
-    ) -> list[Answers]:
-        """What the prompts of each group answer on a task's validation set, or on `examples` evenly spaced ones of it.
+    def answers(self, groups: Sequence[Group], target: str, examples: int | None = None) -> list[Answers]:
+        """What the prompts of each group answer on a task's validation set.
 
-        The answers of a group are cached in `<sweep>/analysis/cache`, by the content of everything they depend on.
+        Args:
+            groups: prompts whose answers are stored together, in `<sweep>/analysis/cache`.
+            target: the task.
+            examples: how many validation examples, evenly spaced; None means all.
         """
         target_set = self.targets[target]
         count = len(target_set.examples)
-        chosen = [
-            target_set.examples[i]
-            for i in np.linspace(0, count - 1, min(examples or count, count)).astype(int)
+        indices = np.linspace(0, count - 1, min(examples or count, count)).astype(int)
+        context = [
+            asdict(target_set.task),
+            target_set.fingerprint,
+            self._model_hash,
+            str(self.backbone.dtype),
         ]
-        context = json.dumps(
-            [
-                asdict(target_set.task),
-                target_set.fingerprint,
-                self._model_hash,
-                str(self.backbone.dtype),
-                len(chosen),
-                [field.name for field in fields(Answers)],
-            ],
-            sort_keys=True,
-        ).encode()
-        paths = [self._cache / f"{_content_hash(context, group)}.safetensors" for group in groups]
-        missing = list({path: index for index, path in enumerate(paths) if not path.exists()}.values())
-        # Several small groups are scored side by side; a large one alone.
-        side_by_side = max(1, PROMPTS_AT_ONCE // max(map(len, groups), default=1))
-        for start in track(
-            range(0, len(missing), side_by_side),
-            description=f"answering {target}",
-            console=self.console,
-            transient=True,
-            disable=not (missing and self.console.is_terminal),
-        ):
-            self._answer([(groups[i], paths[i]) for i in missing[start : start + side_by_side]], chosen)
-        return [Answers(**load(path.read_bytes())) for path in paths]
+        return self._answer_cache.answers(groups, [target_set.examples[i] for i in indices], context, target)
 
-    @property
-    def _cache(self) -> Path:
-        return self.folder / "analysis" / "cache"
-
-    def _answer(
-        self, groups: Sequence[tuple[Sequence[Float[Tensor, "_ d"]], Path]], examples: Sequence[Example]
-    ) -> None:
-        """Score several groups of prompts side by side and write each group's answers to its path."""
-        # By content, because some edits leave a prompt unchanged.
-        prompts = {_content_hash(b"", [prompt]): prompt for group, _ in groups for prompt in group}
-        scores = score_all(self.backbone, list(prompts.values()), examples)
-        labels = labels_of(examples)
-        outcomes = {
-            name: {key: value.numpy() for key, value in vars(prompt_scores.outcomes(labels)).items()}
-            for name, prompt_scores in zip(prompts, scores, strict=True)
-        }
-        for group, path in groups:
-            rows = [outcomes[_content_hash(b"", [prompt])] for prompt in group]
-            write_atomically(path, save({name: np.stack([row[name] for row in rows]) for name in rows[0]}))
+    @cached_property
+    def _answer_cache(self) -> AnswerCache:
+        return AnswerCache(self.folder / "analysis" / "cache", self.backbone, self.console)
 
     @cached_property
     def _model_hash(self) -> dict[str, str]:
         return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}
 
 
-def _place(init: str) -> tuple[int, str]:
+def _init_order(init: str) -> tuple[int, str]:
     return (INIT_ORDER.index(init) if init in INIT_ORDER else len(INIT_ORDER), init)
 
 
-def _mean(chunks: Iterable[Float[Tensor, "_ d"]]) -> Float[Tensor, "d"]:
+def _mean_row(chunks: Iterable[Float[Tensor, "_ d"]]) -> Float[Tensor, "d"]:
     sums, counts = zip(*((chunk.sum(0), len(chunk)) for chunk in chunks), strict=True)
     mean: Float[Tensor, "d"] = torch.stack(sums).sum(0) / sum(counts)
     return mean
-
-
-def _content_hash(context: bytes, group: Sequence[Float[Tensor, "_ d"]]) -> str:
-    shapes = json.dumps([list(prompt.shape) for prompt in group]).encode()
-    return sha256(context + shapes + b"".join(prompt.numpy().tobytes() for prompt in group))[:16]

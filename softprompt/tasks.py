@@ -1,4 +1,4 @@
-"""A task turns a record into a text and an answer; all that is particular to it is in `conf/task`."""
+"""Turns a record into a text and the index of its answer, with the template and verbalizers of `conf/task`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from softprompt.settings import TaskSettings
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a data set, and where it stands (for error messages): `CB/train.jsonl:12`."""
+    """One record of a data set."""
 
     fields: Mapping[str, object]
-    where: str
+    where: str  # its place, for error messages: `CB/train.jsonl:12`
 
 
 def lift(fields: Mapping[str, object]) -> dict[str, object]:
-    """A record's fields with nested objects (WSC's `target`) lifted to the top."""
+    """Flatten a record: the fields of nested objects (WSC's `target`) become fields of the record."""
     flat: dict[str, object] = {}
     for name, value in fields.items():
         flat.update(value if isinstance(value, Mapping) else {name: value})
@@ -25,55 +25,59 @@ def lift(fields: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A record as the model reads it: the text, and which of the task's answers is right."""
+    """The text that the model reads for a record, and the index of its right answer."""
 
     text: str
-    label: int | None  # index into the task's verbalizers; None where the record carries no label
-    where: str
+    label: int | None  # index into the task's verbalizers; None for a record without a label
+    where: str  # its place, for error messages
 
 
 def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rendered:
     """Fill the task's template with a record.
 
-    Line breaks inside a field become spaces: templates put one field on a line (and two of WSC's spans are
-    broken where the text itself has a space).
+    Line breaks inside a field become spaces, because templates put each field on one line. (Two spans of WSC contain a
+    line break where the text has a space.)
 
     Args:
-        labelled: whether a label must be there. Test files carry none and serve for prediction only.
+        task: template, verbalizers and the name of the label field.
+        record: must have every field of the template.
+        labelled: True if the record must have a label. False ignores the label: test records have none.
 
     Raises:
-        UserError: a field is missing, empty or not text, or the label is not one of the verbalizers'.
+        UserError: a field is missing, empty or not text, or the label is missing or in none of the verbalizers.
     """
-    shown = {}
+    values = {}
     for name in task.fields:
         if name not in record.fields:
             raise UserError(
-                f"{record.where}: no field {name!r}, which task {task.name!r} shows; "
+                f"{record.where}: no field {name!r}, which the template of task {task.name!r} needs; "
                 f"the record has {', '.join(map(repr, record.fields))}"
             )
         value = record.fields[name]
         if not isinstance(value, str):
-            raise UserError(f"{record.where}: field {name!r} is {value!r}, and should be text")
+            raise UserError(f"{record.where}: field {name!r} should be text, but is {value!r}")
         if not value.strip():
             raise UserError(f"{record.where}: field {name!r} is empty")
         if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(
-                f"{record.where}: field {name!r} holds half of a surrogate pair, which is no text"
+                f"{record.where}: field {name!r} contains half of a surrogate pair, which is not valid text"
             )
-        shown[name] = " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
-    text = task.template.format_map(shown)
+        values[name] = " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
+    text = task.template.format_map(values)
     return Rendered(text, _label(task, record) if labelled else None, record.where)
 
 
 def _label(task: TaskSettings, record: Record) -> int:
     if task.label not in record.fields:
         raise UserError(
-            f"{record.where}: no label (field {task.label!r}); records without one serve for prediction only"
+            f"{record.where}: no label (field {task.label!r}); a record without one can be used for prediction only"
         )
     value = record.fields[task.label]
     for index, labels in enumerate(task.verbalizers.values()):
-        # In Python False == 0, but in a data set they are two different labels.
+        # Compare types too: in Python False == 0, but in a data set they are two different labels.
         if any(type(value) is type(label) and value == label for label in labels):
             return index
     known = ", ".join(repr(label) for labels in task.verbalizers.values() for label in labels)
-    raise UserError(f"{record.where}: label {value!r} is unknown to task {task.name!r}, which knows {known}")
+    raise UserError(
+        f"{record.where}: label {value!r} is unknown to task {task.name!r}; its labels are {known}"
+    )

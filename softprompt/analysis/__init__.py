@@ -1,1 +1,1 @@
-"""Pure functions: prompts and scores in, tables out."""
+"""Pure functions from prompts and scores to tables."""

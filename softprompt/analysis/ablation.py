@@ -1,10 +1,10 @@
-"""Does a row matter? What is lost when it is dropped, or replaced by something that was not learned.
+"""Row ablation: how the loss changes when one row of a prompt is dropped or replaced.
 
-The reference study (section 5.1) finds that tokens of the instruction stay nearest to their rows, and concludes that
-they "must really help". Here that is tried.
+The reference study (section 5.1) finds that initial tokens stay nearest to their rows and concludes that they "must
+really help". Ablation tests that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,93 +12,101 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from softprompt.analysis.statistics import (
-    Weights,
-    bootstrap_mean,
-    bootstrap_ratio,
-    crossed_weights,
-    interval,
-    weighted_sums,
-)
+from softprompt.analysis.statistics import Weights, crossed_weights, percentile_interval, weighted_sums
 
 Matrix = Float[Tensor, "_ d"]
-LEAST_ROWS = 5
-EDITS = ("dropped", "as it started", "nearest token", "mean embedding")
+MINIMUM_ROWS = 5
+EDITS = ("dropped", "initial row", "nearest token", "mean embedding")
 
 
 def edited_prompts(
     prompt: Float[Tensor, "n d"],
-    start: Float[Tensor, "n d"],
+    initial: Float[Tensor, "n d"],
     nearest: Float[Tensor, "n d"],
     mean: Float[Tensor, "d"],
 ) -> dict[tuple[int, str], Matrix]:
-    """The prompt with one row changed, for every row and each of `EDITS`.
+    """The prompt with one row dropped or replaced, for every row and each of `EDITS`.
 
-    `nearest` are the embeddings of the tokens nearest to its rows, `mean` is the mean of the vocabulary's.
+    Args:
+        prompt: the tuned prompt.
+        initial: the prompt before tuning.
+        nearest: for each row, the embedding of its nearest token.
+        mean: the mean embedding of the vocabulary.
+
+    Returns:
+        By row and edit; `dropped` has one row less.
     """
-    changed: dict[tuple[int, str], Matrix] = {}
+    edited: dict[tuple[int, str], Matrix] = {}
     for row in range(len(prompt)):
-        changed[row, "dropped"] = torch.cat([prompt[:row], prompt[row + 1 :]])
-        for edit, other in (
-            ("as it started", start[row]),
-            ("nearest token", nearest[row]),
-            ("mean embedding", mean),
-        ):
-            changed[row, edit] = torch.cat([prompt[:row], other[None], prompt[row + 1 :]])
-    return changed
+        replacements = {"initial row": initial[row], "nearest token": nearest[row], "mean embedding": mean}
+        edited[row, "dropped"] = torch.cat([prompt[:row], prompt[row + 1 :]])  # [n - 1, d]
+        for edit, replacement in replacements.items():
+            edited[row, edit] = torch.cat([prompt[:row], replacement[None], prompt[row + 1 :]])  # [n, d]
+    return edited
 
 
-def attribution_table(
+def ablation_table(
     edits: Sequence[tuple[int, str]],
-    whole: tuple[Bool[np.ndarray, "E"], Float[np.ndarray, "E"]],
-    right: Bool[np.ndarray, "P E"],
+    unedited: tuple[Bool[np.ndarray, "E"], Float[np.ndarray, "E"]],
+    correct: Bool[np.ndarray, "P E"],
     loss: Float[np.ndarray, "P E"],
 ) -> pd.DataFrame:
-    """One line per edit: by how much the loss rises (nats per answer) and exact match changes (points).
+    """The effect of each edit on loss and exact match.
 
-    `whole` are right answers and losses of the prompt as it is; `right` and `loss` those of P edited prompts on the
-    same E examples.
+    Args:
+        edits: row and edit of each of P edited prompts.
+        unedited: correctness and loss (nats per answer) of the unedited prompt on E examples.
+        correct: correctness of the edited prompts on the same examples.
+        loss: their losses.
+
+    Returns:
+        One line per edit: mean change in loss (nats per answer) and in exact match (percentage points).
     """
     return pd.DataFrame(
         {
             "row": [row for row, _ in edits],
             "edit": [edit for _, edit in edits],
-            "loss_change": (loss - whole[1]).mean(1),
-            "exact_match_change": 100 * (right.astype(float) - whole[0]).mean(1),
+            "loss_change": (loss - unedited[1]).mean(1),  # [P, E] -> [P]
+            "exact_match_change": 100 * (correct.astype(float) - unedited[0]).mean(1),
         }
     )
 
 
-def kept_against_others(table: pd.DataFrame) -> pd.DataFrame:
-    """Per task, start and edit: does changing a row that kept its token cost more than changing another?
+def kept_vs_others_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Does ablating a kept row (its nearest token is its initial token) cost more than ablating another row?
 
-    `table` has the lines of `attribution_table` of several runs with `run`, `task`, `variant` and `kept`. `difference`
-    is the mean rise in loss over kept rows less that over the others; its 95% interval resamples runs and rows, and is
-    NaN unless there are `LEAST_ROWS` rows of either kind: of fewer, resampling cannot tell how much rows differ.
+    Args:
+        table: lines of `ablation_table` of several runs, with `run`, `task`, `variant` and `kept`.
+
+    Returns:
+        One line per task, variant and edit. `difference` is the mean loss change of kept rows minus that of the others.
+        Its 95% interval resamples runs and rows. It is NaN with fewer than `MINIMUM_ROWS` rows of either kind, because
+        resampling so few rows underestimates how much rows differ.
     """
     lines = []
-    for (task, variant, edit), own in table.groupby(["task", "variant", "edit"], sort=False):
-        by_kind = own.assign(other=~own["kept"]).astype({"kept": float, "other": float})
-        change, of_kept, of_others = (
-            # A shorter prompt's missing rows are of neither kind.
+    for (task, variant, edit), group in table.groupby(["task", "variant", "edit"], sort=False):
+        by_kind = group.assign(other=~group["kept"]).astype({"kept": float, "other": float})
+        change, is_kept, is_other = (
+            # [R, n]; rows that a shorter prompt lacks are of neither kind.
             by_kind.pivot(index="run", columns="row", values=name).fillna(0.0).to_numpy()
             for name in ("loss_change", "kept", "other")
         )
         runs, rows = change.shape
-        once = np.ones((1, runs)), np.ones((1, rows))
+        unweighted = np.ones((1, runs)), np.ones((1, rows))
         low, high = np.nan, np.nan
-        if min(of_kept.any(0).sum(), of_others.any(0).sum()) >= LEAST_ROWS:
-            low, high = interval(_difference(change, of_kept, of_others, crossed_weights(runs, rows)))
+        if min(is_kept.any(0).sum(), is_other.any(0).sum()) >= MINIMUM_ROWS:
+            weights = crossed_weights(runs, rows)
+            low, high = percentile_interval(_difference(change, is_kept, is_other, weights))
         lines.append(
             {
                 "task": task,
                 "variant": variant,
                 "edit": edit,
-                "kept_rows": int(of_kept.sum()),
-                "other_rows": int(of_others.sum()),
-                "kept": change[of_kept == 1].mean() if of_kept.any() else np.nan,
-                "others": change[of_others == 1].mean() if of_others.any() else np.nan,
-                "difference": float(_difference(change, of_kept, of_others, once)[0]),
+                "kept_rows": int(is_kept.sum()),
+                "other_rows": int(is_other.sum()),
+                "kept_loss_change": change[is_kept == 1].mean() if is_kept.any() else np.nan,
+                "other_loss_change": change[is_other == 1].mean() if is_other.any() else np.nan,
+                "difference": float(_difference(change, is_kept, is_other, unweighted)[0]),
                 "low": low,
                 "high": high,
             }
@@ -108,46 +116,13 @@ def kept_against_others(table: pd.DataFrame) -> pd.DataFrame:
 
 def _difference(
     change: Float[np.ndarray, "R n"],
-    kept: Float[np.ndarray, "R n"],
-    others: Float[np.ndarray, "R n"],
+    is_kept: Float[np.ndarray, "R n"],
+    is_other: Float[np.ndarray, "R n"],
     weights: Weights,
 ) -> Float[np.ndarray, "b"]:
-    """Weighted mean of the changes where kept is 1, less that where others is 1; NaN where either has no weight."""
+    """Weighted mean change of the kept rows minus that of the others; NaN if either kind has no weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_kept = weighted_sums(change * kept, weights) / weighted_sums(kept, weights)
-        of_others = weighted_sums(change * others, weights) / weighted_sums(others, weights)
+        of_kept = weighted_sums(change * is_kept, weights) / weighted_sums(is_kept, weights)
+        of_others = weighted_sums(change * is_other, weights) / weighted_sums(is_other, weights)
     difference: Float[np.ndarray, "b"] = of_kept - of_others
     return difference
-
-
-def discretised_table(
-    labels: pd.DataFrame, answers: Mapping[str, Sequence[Bool[np.ndarray, "E"]]]
-) -> pd.DataFrame:
-    """What is left of a tuned prompt when its rows are replaced by their nearest tokens.
-
-    `labels` has `task` and `variant` of every run; `answers` has, as `tuned`, `discretised`, `start` and `no_prompt`,
-    for every run which of its task's E examples are answered rightly. `share_of_gain` is the part of the tuned prompts'
-    gain over no prompt that the tokens keep, with a 95% interval that resamples runs and examples; NaN where the
-    gain's own interval holds 0, since what is divided by next to nothing says nothing.
-    """
-    lines = []
-    for (task, variant), own in labels.groupby(["task", "variant"], sort=False):
-        right = {
-            kind: np.stack([found[i] for i in own.index]).astype(float) for kind, found in answers.items()
-        }
-        left, gain = right["discretised"] - right["no_prompt"], right["tuned"] - right["no_prompt"]
-        sure = bootstrap_mean(gain)[0] > 0
-        low, high = bootstrap_ratio(left, gain) if sure else (np.nan, np.nan)
-        lines.append(
-            {
-                "task": task,
-                "variant": variant,
-                "runs": len(left),
-                "n": left.shape[1],
-                **{kind: found.mean() for kind, found in right.items()},
-                "share_of_gain": left.mean() / gain.mean() if sure else np.nan,
-                "low": low,
-                "high": high,
-            }
-        )
-    return pd.DataFrame(lines)

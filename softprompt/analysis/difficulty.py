@@ -1,4 +1,4 @@
-"""How hard a task is for the model before any tuning, and whether that goes with the spread of its prompts."""
+"""Zero-shot difficulty of a task, and its correlation with the variance of the task's prompts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -17,48 +17,57 @@ def difficulty_table(
     variances: pd.DataFrame,
     published: Sequence[Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """Per task the median and the greatest exact match (%) over instructions, without tuning, and their difference
-    (`delta`, as in the reference study's table 2), with the variances of its prompts; published figures follow.
+    """Median and maximum zero-shot exact match (%) over instructions, and their difference.
 
-    `zero_shot` has every instruction's score in % by task; `variances` has a row per task, of any columns; `published`
-    has lines with task, source, median and maximum.
+    Args:
+        zero_shot: by task, the exact match of every instruction in %.
+        variances: one line per task; columns named `variance_*`.
+        published: lines with task, source, median and maximum.
+
+    Returns:
+        One line per task with the variances of its prompts, followed by the task's published figures. `delta` is the
+        maximum minus the median (the reference study, table 2).
     """
     lines = []
     for task, scores in zero_shot.items():
-        median, maximum = float(np.median(list(scores.values()))), max(scores.values())
-        known: dict[str, Any] = dict(variances.loc[task]) if task in variances.index else {}
+        of_task: dict[str, Any] = dict(variances.loc[task]) if task in variances.index else {}
         ours = {
             "task": task,
             "source": HERE,
             "instructions": len(scores),
-            "median": median,
-            "maximum": maximum,
+            "median": float(np.median(list(scores.values()))),
+            "maximum": max(scores.values()),
         }
-        lines += [{**ours, **known}, *(line for line in published if line["task"] == task)]
+        lines += [{**ours, **of_task}, *(line for line in published if line["task"] == task)]
     table = pd.DataFrame(lines)
     table.insert(5, "delta", table["maximum"] - table["median"])
     return table
 
 
 def difficulty_correlation(table: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's rank correlation over tasks of each measure of difficulty with each variance in the table.
+    """Spearman's rank correlation over tasks of each measure of difficulty with each variance.
 
-    p is by permutation, exact up to seven tasks; with four it cannot fall below 2/24. NaN with fewer than three tasks,
-    or where a measure has but one value.
+    Args:
+        table: what `difficulty_table` returns.
+
+    Returns:
+        One line per column `variance_*` and measure. p is by permutation, exact up to seven tasks; with four tasks it
+        cannot fall below 2/24. Correlation and p are NaN with fewer than three tasks, or if either is constant.
     """
     ours = table[table["source"] == HERE]
+    columns = [column for column in table.columns if column.startswith("variance")]
     lines = []
-    for spread, measure in product([c for c in table.columns if c.startswith("variance")], MEASURES):
-        values, variance = ours[measure].to_numpy(float), ours[spread].to_numpy(float)
+    for column, measure in product(columns, MEASURES):
+        difficulty, variance = ours[measure].to_numpy(float), ours[column].to_numpy(float)
         rho, p = np.nan, np.nan
-        if len(ours) > 2 and np.ptp(values) > 0 and np.ptp(variance) > 0:
-            tried = permutation_test(
-                (values,),
+        if len(ours) > 2 and np.ptp(difficulty) > 0 and np.ptp(variance) > 0:
+            test = permutation_test(
+                (difficulty,),
                 lambda order, variance=variance: spearmanr(order, variance).statistic,
                 permutation_type="pairings",
                 n_resamples=9999,
                 rng=0,
             )
-            rho, p = float(tried.statistic), float(tried.pvalue)
-        lines.append({"spread": spread, "measure": measure, "tasks": len(ours), "spearman": rho, "p": p})
+            rho, p = float(test.statistic), float(test.pvalue)
+        lines.append({"variance": column, "measure": measure, "tasks": len(ours), "spearman": rho, "p": p})
     return pd.DataFrame(lines)

@@ -1,4 +1,4 @@
-"""What the rows of a prompt are near to: the vocabulary's tokens, by cosine."""
+"""Nearest tokens: for each row of a prompt, the vocabulary's tokens with the highest cosine."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -12,20 +12,28 @@ from torch.nn import functional as F
 def nearest_tokens(
     rows: Float[Tensor, "n d"], vocabulary: Iterable[Float[Tensor, "_ d"]], k: int
 ) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
-    """The k tokens whose embeddings make the smallest angle with each row, and the cosines, nearest first.
+    """The k tokens whose embeddings have the highest cosine with each row.
 
-    The vocabulary comes in pieces, in the order of token ids; no more than one piece is held.
+    Args:
+        rows: rows of prompts.
+        vocabulary: the embedding table in chunks, in the order of token ids. Only one chunk is held at a time.
+        k: how many tokens per row; fewer if the vocabulary is smaller.
+
+    Returns:
+        Token ids and cosines, highest cosine first.
     """
     directions = F.normalize(rows, dim=1)
     ids = torch.empty(len(rows), 0, dtype=torch.long)
     cosines = torch.empty(len(rows), 0)
-    seen = 0
-    for piece in vocabulary:
-        found = torch.cat([cosines, directions @ F.normalize(piece, dim=1).T], 1)
-        named = torch.cat([ids, torch.arange(seen, seen + len(piece)).expand(len(rows), -1)], 1)
-        cosines, places = found.topk(min(k, found.shape[1]), dim=1)
-        ids = named.gather(1, places)
-        seen += len(piece)
+    first_id = 0
+    for chunk in vocabulary:
+        # The best so far beside the chunk's: [n, k + chunk]
+        candidates = torch.cat([cosines, directions @ F.normalize(chunk, dim=1).T], 1)
+        chunk_ids = torch.arange(first_id, first_id + len(chunk)).expand(len(rows), -1)
+        candidate_ids = torch.cat([ids, chunk_ids], 1)
+        cosines, columns = candidates.topk(min(k, candidates.shape[1]), dim=1)  # [n, k] each
+        ids = candidate_ids.gather(1, columns)
+        first_id += len(chunk)
     return ids, cosines
 
 
@@ -35,49 +43,63 @@ def neighbour_table(
     initial_tokens: Sequence[int],
     text_of: Callable[[int], str],
 ) -> pd.DataFrame:
-    """One line per prompt row and neighbour: row, the token it started from, rank, token, cosine, and whether it is the
-    very token that the row started from."""
+    """The nearest tokens of one prompt as a table.
+
+    Args:
+        ids: token ids of the k nearest tokens of each row, nearest first.
+        cosines: their cosines.
+        initial_tokens: the token whose embedding each row was before tuning; empty if the rows were no tokens'.
+        text_of: a token id as text.
+
+    Returns:
+        One line per row and rank (from 1). `kept` is True if the token is the row's initial token.
+    """
     return pd.DataFrame(
         [
             {
                 "row": row,
-                "started_as": text_of(initial_tokens[row]) if initial_tokens else None,
+                "initial_token": text_of(initial_tokens[row]) if initial_tokens else None,
                 "kept": bool(initial_tokens) and token == initial_tokens[row],
-                "rank": rank + 1,
+                "rank": rank,
                 "token": text_of(token),
                 "token_id": token,
                 "cosine": cosine,
             }
-            for row, (tokens, values) in enumerate(zip(ids.tolist(), cosines.tolist(), strict=True))
-            for rank, (token, cosine) in enumerate(zip(tokens, values, strict=True))
+            for row, (row_ids, row_cosines) in enumerate(zip(ids.tolist(), cosines.tolist(), strict=True))
+            for rank, (token, cosine) in enumerate(zip(row_ids, row_cosines, strict=True), start=1)
         ]
     )
 
 
-def kept_table(neighbours: pd.DataFrame) -> pd.DataFrame:
-    """Per task and start, how many rows still have the token that they started from as their nearest.
+def kept_rows_table(neighbours: pd.DataFrame) -> pd.DataFrame:
+    """How many rows still have their initial token as their nearest token.
 
-    `kept` is the share over rows and runs, `kept_by_all` counts the rows that do so in every run, and
-    `which` names those, where all runs started from the same. Prompts that started from no tokens are left out.
+    Args:
+        neighbours: lines of `neighbour_table` of several runs, with `run`, `task` and `variant`.
+
+    Returns:
+        One line per task and variant. `kept_share` is the share over rows and runs, `kept_in_every_run` counts the rows
+        that are kept in every run, and `kept_tokens` names their initial tokens, where all runs have the same. Prompts
+        without initial tokens are left out.
     """
-    first = neighbours[(neighbours["rank"] == 1) & neighbours["started_as"].notna()]
-    rows = []
-    for (task, variant), own in first.groupby(["task", "variant"], sort=False):
-        stayed = own["kept"].groupby(own["row"]).mean()
-        everywhere = stayed.index[stayed == 1]
-        names = own.groupby("row")["started_as"].agg(
-            lambda found: found.iloc[0] if found.nunique() == 1 else ""
+    nearest = neighbours[(neighbours["rank"] == 1) & neighbours["initial_token"].notna()]
+    lines = []
+    for (task, variant), group in nearest.groupby(["task", "variant"], sort=False):
+        share_of_runs = group["kept"].groupby(group["row"]).mean()
+        in_every_run = share_of_runs.index[share_of_runs == 1]
+        names = group.groupby("row")["initial_token"].agg(
+            lambda tokens: tokens.iloc[0] if tokens.nunique() == 1 else ""
         )
-        rows.append(
+        lines.append(
             {
                 "task": task,
                 "variant": variant,
-                "runs": own["run"].nunique(),
-                "rows": len(stayed),
-                "kept": stayed.mean(),
-                "kept_by_all": len(everywhere),
-                "which": " ".join(names[everywhere].str.strip()),
+                "runs": group["run"].nunique(),
+                "rows": len(share_of_runs),
+                "kept_share": share_of_runs.mean(),
+                "kept_in_every_run": len(in_every_run),
+                "kept_tokens": " ".join(names[in_every_run].str.strip()),
             }
         )
-    columns = ["task", "variant", "runs", "rows", "kept", "kept_by_all", "which"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["task", "variant", "runs", "rows", "kept_share", "kept_in_every_run", "kept_tokens"]
+    return pd.DataFrame(lines, columns=columns)

@@ -1,4 +1,4 @@
-"""How far to trust a reading of a prompt: scored where the words that the model was taught are known."""
+"""Precision at k: are a prompt's nearest tokens the words that the model was taught for the task?"""
 
 from collections.abc import Collection
 
@@ -8,21 +8,30 @@ from jaxtyping import Int
 SHUFFLES = 5000
 
 
-def precision_against_truth(
-    nearest: Int[np.ndarray, "n k"], known: Collection[int], vocabulary: Collection[int], seed: int = 0
+def precision_at_k(
+    nearest: Int[np.ndarray, "n k"], taught: Collection[int], vocabulary: Collection[int], seed: int = 0
 ) -> dict[str, float]:
-    """The share of a prompt's nearest tokens that are words of the taught instructions, against chance.
+    """The share of the k nearest tokens of all rows that are words of the taught instructions, and chance level.
 
-    Chance is the same reading under a shuffled vocabulary: the tokens' names are dealt out anew `SHUFFLES`
-    times among the ordinary tokens. `p` is the share of shuffles that do as well or better (with one added
-    to both counts, so never 0: Phipson and Smyth 2010).
+    Chance is the precision after a shuffle of the names of the ordinary tokens, `SHUFFLES` times.
+
+    Args:
+        nearest: token ids of the k nearest tokens of each row.
+        taught: token ids of the words that the model was taught for the task.
+        vocabulary: all ordinary token ids.
+        seed: of the shuffles.
+
+    Returns:
+        `precision`; `chance`, the mean over shuffles, and `chance_high`, their 97.5% quantile; `p`, the share of
+        shuffles with at least this precision, with one added to both counts, so never 0 (Phipson and Smyth 2010).
     """
     tokens = np.array(sorted(vocabulary))
     counts = np.array([(nearest == token).sum() for token in tokens])
-    is_known = np.isin(tokens, list(known))
-    observed = counts[is_known].sum() / nearest.size
+    is_taught = np.isin(tokens, list(taught))
+    observed = counts[is_taught].sum() / nearest.size
     generator = np.random.default_rng(seed)
-    shuffled = generator.permuted(np.tile(is_known, (SHUFFLES, 1)), axis=1) @ counts / nearest.size
+    # [SHUFFLES, tokens] @ [tokens] -> [SHUFFLES]
+    shuffled = generator.permuted(np.tile(is_taught, (SHUFFLES, 1)), axis=1) @ counts / nearest.size
     return {
         "precision": float(observed),
         "chance": float(shuffled.mean()),

@@ -1,4 +1,4 @@
-"""What every run scored, beside what no tuning scores, with an interval."""
+"""Scores of runs and tasks beside those without tuning, with intervals, and the steps to a common level."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,21 @@ from softprompt.analysis.statistics import bootstrap_mean, wilson_interval
 
 
 def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> pd.DataFrame:
-    """One row per run, from the contents of the `result.json` files and what sets each run apart from others.
+    """Scores by run, as shares between 0 and 1.
 
-    Scores are shares between 0 and 1. `low` and `high` are the 95% Wilson interval of the tuned exact match
-    over the n validation examples; they do not cover what another seed would give.
+    Args:
+        results: per run, the content of its `result.json`.
+        variants: per run, what distinguishes it from other runs of its task (`variants.variant_names`).
+
+    Returns:
+        One line per run. `low` and `high` are the 95% Wilson interval of the tuned exact match over the n validation
+        examples; it does not cover the variation over seeds.
     """
-    rows = []
+    lines = []
     for result, variant in zip(results, variants, strict=True):
         tuned, baselines = result["tuned"], result["baselines"]
         low, high = wilson_interval(tuned["exact_match"], tuned["n"])
-        rows.append(
+        lines.append(
             {
                 "task": result["task"],
                 "variant": variant,
@@ -41,18 +46,24 @@ def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> p
                 "run": result["run"],
             }
         )
-    return pd.DataFrame(rows).sort_values("task", kind="stable", ignore_index=True)
+    return pd.DataFrame(lines).sort_values("task", kind="stable", ignore_index=True)
 
 
-def task_table(runs: pd.DataFrame, right: Mapping[str, Bool[np.ndarray, "E"]]) -> pd.DataFrame:
-    """One row per task and start, from `score_table` and, by run, which examples the tuned prompt gets right.
+def task_table(scores: pd.DataFrame, correct: Mapping[str, Bool[np.ndarray, "E"]]) -> pd.DataFrame:
+    """Scores by task and variant.
 
-    `low` and `high` are the 95% interval of `tuned`, the mean over runs, with runs and examples resampled.
+    Args:
+        scores: what `score_table` returns.
+        correct: by run, which examples the tuned prompt answers correctly.
+
+    Returns:
+        One line per task and variant. `low` and `high` are the 95% interval of `tuned`, the mean over runs; runs and
+        examples are resampled.
     """
-    rows = []
-    for (task, variant), group in runs.groupby(["task", "variant"], sort=False):
-        low, high = bootstrap_mean(np.stack([right[run] for run in group["run"]]).astype(float))
-        rows.append(
+    lines = []
+    for (task, variant), group in scores.groupby(["task", "variant"], sort=False):
+        low, high = bootstrap_mean(np.stack([correct[run] for run in group["run"]]).astype(float))
+        lines.append(
             {
                 "task": task,
                 "variant": variant,
@@ -65,37 +76,46 @@ def task_table(runs: pd.DataFrame, right: Mapping[str, Bool[np.ndarray, "E"]]) -
                 "lowest": group["tuned"].min(),
                 "highest": group["tuned"].max(),
                 "rank_accuracy": group["rank_accuracy"].mean(),
-                "median_steps": group["best_step"].median(),
+                "median_best_step": group["best_step"].median(),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(lines)
 
 
 def steps_to_reach(curve: pd.DataFrame, level: float) -> float:
-    """The first step of a learning curve whose exact match is at least `level`; infinite where none is."""
+    """The first step of a learning curve with an exact match of at least `level`; infinite if there is none."""
     reached = curve.loc[curve["exact_match"] >= level, "step"]
     return float(reached.min()) if len(reached) else float("inf")
 
 
-def start_table(curves: pd.DataFrame) -> pd.DataFrame:
-    """Per task and start, from all runs' learning curves: the score before any step, at best, and the step at which the
-    task's level is reached, which is 95% of the best score that any of its runs has."""
-    rows = []
+def steps_to_level_table(curves: pd.DataFrame) -> pd.DataFrame:
+    """How soon the runs of each task and variant reach a common level.
+
+    A task's level is 95% of the best exact match of any of its runs.
+
+    Args:
+        curves: rows of the runs' learning curves with `run`, `task` and `variant`.
+
+    Returns:
+        One line per task and variant: means over its runs of the exact match before the first step and at best, the
+        number of runs that reach the level, and the median over runs of the first step at the level.
+    """
+    lines = []
     for task, of_task in curves.groupby("task", sort=False):
         level = 0.95 * of_task["exact_match"].max()
-        for variant, own in of_task.groupby("variant", sort=False):
-            by_run = [curve for _, curve in own.groupby("run", sort=False)]
+        for variant, group in of_task.groupby("variant", sort=False):
+            by_run = [curve for _, curve in group.groupby("run", sort=False)]
             steps = [steps_to_reach(curve, level) for curve in by_run]
-            rows.append(
+            lines.append(
                 {
                     "task": task,
                     "variant": variant,
                     "runs": len(by_run),
-                    "before": np.mean([curve["exact_match"].iloc[0] for curve in by_run]),
-                    "best": np.mean([curve["exact_match"].max() for curve in by_run]),
+                    "initial_exact_match": np.mean([curve["exact_match"].iloc[0] for curve in by_run]),
+                    "best_exact_match": np.mean([curve["exact_match"].max() for curve in by_run]),
                     "level": level,
-                    "reached_by": int(np.isfinite(steps).sum()),
+                    "runs_at_level": int(np.isfinite(steps).sum()),
                     "median_steps_to_level": float(np.median(steps)) if level else np.nan,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(lines)

@@ -1,4 +1,4 @@
-"""How alike the prompts of two tasks are, by every measure that has been held against transfer."""
+"""Similarity of the prompts of two tasks, by several measures that have been correlated with transfer."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,10 +21,11 @@ def cosine_of_means(first: Matrix, second: Matrix) -> float:
 
 def mean_cosine(first: Matrix, second: Matrix) -> float:
     """Mean cosine over all pairs of rows (Vu et al. 2022, "per-token average cosine similarity")."""
+    # [n, d] @ [d, n of the second] -> [n, n of the second]
     return float((F.normalize(first, dim=1) @ F.normalize(second, dim=1).T).mean())
 
 
-def _closeness(alignment: str) -> Measure:
+def _negative_distance(alignment: str) -> Measure:
     def measure(first: Matrix, second: Matrix) -> float:
         return -frobenius_distance(*ALIGNMENTS[alignment](first, second))
 
@@ -32,14 +33,13 @@ def _closeness(alignment: str) -> Measure:
 
 
 def activity_overlap(first: Bool[Tensor, "F"], second: Bool[Tensor, "F"]) -> float:
-    """Cosine of two patterns of firing neurons, 1 where a neuron fires and 0 elsewhere: how far the two prompts
-    stimulate the model alike (Su et al. 2022)."""
+    """Cosine of two patterns of active feed-forward neurons, as vectors of 0 and 1 (Su et al. 2022)."""
     return float(F.cosine_similarity(first.float(), second.float(), dim=0))
 
 
-# The larger, the more alike: Frobenius distances are negative here.
+# A larger value means more similar, so distances are negative.
 MEASURES: dict[str, Measure] = {
-    **{f"frobenius ({name})": _closeness(name) for name in ALIGNMENTS},
+    **{f"frobenius ({name})": _negative_distance(name) for name in ALIGNMENTS},
     "cosine of means": cosine_of_means,
     "mean cosine": mean_cosine,
 }
@@ -48,33 +48,43 @@ MEASURES: dict[str, Measure] = {
 def similarity_table(
     tasks: Sequence[str], items: Sequence[Tensor], measure: str, function: Callable[[Tensor, Tensor], float]
 ) -> pd.DataFrame:
-    """Mean of a measure over the pairs of runs of every two tasks; of one task, over pairs of different runs."""
-    values = np.full((len(items), len(items)), np.nan)
+    """Mean similarity of the runs of every two tasks.
+
+    Args:
+        tasks: the task of each run.
+        items: what `function` compares, for each run: its prompt, or its active neurons.
+        measure: the measure's name.
+        function: larger means more similar.
+
+    Returns:
+        One line per ordered pair of tasks. Within a task the mean is over pairs of different runs; NaN with one run.
+    """
+    values = np.full((len(items), len(items)), np.nan)  # [R, R]
     for i in range(len(items)):
         for j in range(len(items)):
             if i != j:
                 values[i, j] = function(items[i], items[j])
     names = list(dict.fromkeys(tasks))
-    rows = []
+    lines = []
     for source in names:
         for target in names:
-            block = values[np.ix_([t == source for t in tasks], [t == target for t in tasks])]
-            known = block[~np.isnan(block)]
-            mean = float(known.mean()) if known.size else float("nan")
-            rows.append(
+            block = values[np.ix_([task == source for task in tasks], [task == target for task in tasks])]
+            pairs = block[~np.isnan(block)]
+            mean = float(pairs.mean()) if pairs.size else float("nan")
+            lines.append(
                 {
                     "measure": measure,
                     "source": source,
                     "target": target,
                     "similarity": mean,
-                    "pairs": known.size,
+                    "pairs": pairs.size,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(lines)
 
 
 def as_matrix(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """A table with a row per source and target as a square: sources down, targets across, in order."""
+    """One column of a table with a line per source and target, as a square: a row per source, a column per target."""
     return table.pivot(index="source", columns="target", values=value).loc[
         list(dict.fromkeys(table["source"])), list(dict.fromkeys(table["target"]))
     ]

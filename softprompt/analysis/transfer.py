@@ -1,4 +1,4 @@
-"""What a prompt learned on one task does for another (Su et al. 2022; the reference study, section 5.3)."""
+"""Transfer: what a prompt tuned on one task does on another (Su et al. 2022; the reference study, section 5.3)."""
 
 import numpy as np
 import pandas as pd
@@ -8,37 +8,40 @@ from softprompt.analysis.statistics import bootstrap_mean
 
 
 def transfer_table(
-    sources: list[str], right: dict[str, Bool[np.ndarray, "R E"]], bare: dict[str, Bool[np.ndarray, "E"]]
+    sources: list[str],
+    correct: dict[str, Bool[np.ndarray, "R E"]],
+    correct_without_prompt: dict[str, Bool[np.ndarray, "E"]],
 ) -> pd.DataFrame:
-    """Change in exact match over no prompt, for every source task's prompts on every target task.
+    """Change in the share of correct answers over no prompt, for the prompts of every source task on every target task.
 
     Args:
-        sources: the task that each of R prompts was trained on.
-        right: by target task, which of its E examples each prompt answers rightly.
-        bare: by target task, which of them the model answers rightly without a prompt.
+        sources: the task that each of R prompts was tuned on.
+        correct: by target task, which of its E examples each prompt answers correctly.
+        correct_without_prompt: by target task, which of them the model answers correctly without a prompt.
 
     Returns:
-        One row per source and target, with the mean over prompts and examples, and a 95% interval that
-        resamples both, each example paired with its own answer without a prompt.
+        One line per source and target: the mean over prompts and examples, and a 95% interval that resamples both. Each
+        example is paired with its own answer without a prompt.
     """
-    rows = []
-    for target, answers in right.items():
-        gain = answers.astype(float) - bare[target].astype(float)
+    lines = []
+    for target, of_prompts in correct.items():
+        without_prompt = correct_without_prompt[target]
+        gain = of_prompts.astype(float) - without_prompt.astype(float)  # [R, E]
         for source in dict.fromkeys(sources):
-            own = gain[[name == source for name in sources]]
-            # No prompt can lose more than what the model has right without one, nor gain more than the rest.
-            low, high = bootstrap_mean(own, -bare[target].mean(), 1 - bare[target].mean())
-            rows.append(
+            source_gain = gain[[name == source for name in sources]]
+            # A prompt can lose no more than the share that is correct without it, and gain no more than the rest.
+            low, high = bootstrap_mean(source_gain, -without_prompt.mean(), 1 - without_prompt.mean())
+            lines.append(
                 {
                     "source": source,
                     "target": target,
-                    "gain": own.mean(),
+                    "gain": source_gain.mean(),
                     "low": low,
                     "high": high,
-                    "exact_match": own.mean() + bare[target].mean(),
-                    "no_prompt": bare[target].mean(),
-                    "prompts": len(own),
-                    "n": own.shape[1],
+                    "with_prompt": source_gain.mean() + without_prompt.mean(),
+                    "no_prompt": without_prompt.mean(),
+                    "runs": source_gain.shape[0],
+                    "n": source_gain.shape[1],
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(lines)

@@ -1,1 +1,1 @@
-"""Where records come from, and how they become batches."""
+"""Reads the records of a task and turns them into batches of token ids."""

@@ -1,4 +1,4 @@
-"""The form in which texts and answers reach a backbone."""
+"""A batch of texts and answers: the input of a backbone beside the prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,30 +12,42 @@ from torch import Tensor
 class Batch:
     """Token ids of B texts and of their S answers, without padding, on the CPU.
 
-    L and A are the tokens of all texts and of all answers. In training every text has one answer; in evaluation it has
-    each of the task's answers, which do not attend to each other.
+    All texts are concatenated into one vector of L tokens, all answers into one of A tokens. In training every text has
+    one answer. In evaluation it has each of the task's answers; answers to the same text do not attend to each other.
     """
 
     text_ids: Int[Tensor, "L"]
     text_lengths: Int[Tensor, "B"]
-    prompt_of: Int[Tensor, "B"]  # the prompt in front of each text, an index into the list of prompts
+    prompt_of: Int[Tensor, "B"]  # index of the prompt in front of each text
     answer_ids: Int[Tensor, "A"]
     answer_lengths: Int[Tensor, "S"]
-    text_of: Int[Tensor, "S"]  # the text in front of each answer, ascending
+    text_of: Int[Tensor, "S"]  # index of the text in front of each answer, ascending
 
     @staticmethod
     def of_pairs(
         pairs: Sequence[tuple[Sequence[int], Sequence[int]]], prompt_of: Sequence[int] | None = None
     ) -> "Batch":
-        """A batch of texts with one answer each, from token ids. `prompt_of`: by default prompt 0 for every text."""
+        """A batch of texts with one answer each.
+
+        Args:
+            pairs: token ids of B texts, each with the token ids of its answer.
+            prompt_of: index of the prompt in front of each text; by default prompt 0 for every text.
+        """
         return Batch.of_texts([(text, [answer]) for text, answer in pairs], prompt_of)
 
     @staticmethod
     def of_texts(
         texts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], prompt_of: Sequence[int] | None = None
     ) -> "Batch":
-        """A batch of texts with one or more answers each, from token ids. `prompt_of` as in `of_pairs`."""
-        answers = [(index, answer) for index, (_, of_text) in enumerate(texts) for answer in of_text]
+        """A batch of texts with one or more answers each.
+
+        Args:
+            texts: token ids of B texts, each with the token ids of all its answers.
+            prompt_of: index of the prompt in front of each text; by default prompt 0 for every text.
+        """
+        answers = [
+            (index, answer) for index, (_, text_answers) in enumerate(texts) for answer in text_answers
+        ]
         return Batch(
             text_ids=torch.tensor([token for text, _ in texts for token in text]),
             text_lengths=torch.tensor([len(text) for text, _ in texts]),
@@ -47,15 +59,15 @@ class Batch:
 
     @property
     def answer_of_token(self) -> Int[Tensor, "A"]:
-        """The answer that each answer token belongs to."""
+        """Index of the answer that each answer token belongs to."""
         return torch.repeat_interleave(torch.arange(len(self.answer_lengths)), self.answer_lengths)
 
     @property
     def prompt_of_token(self) -> Int[Tensor, "A"]:
-        """The prompt in front of the text of each answer token."""
+        """Index of the prompt in front of each answer token's text."""
         return self.prompt_of[self.text_of[self.answer_of_token]]
 
     @property
     def read_ids(self) -> list[Int[Tensor, "_"]]:
-        """Per answer, the tokens the model reads: all but the last, which is only predicted."""
+        """Per answer, all tokens but the last (shifted inputs): the last one is predicted and never an input."""
         return [answer[:-1] for answer in torch.split(self.answer_ids, self.answer_lengths.tolist())]

@@ -1,4 +1,4 @@
-"""Rendered records as token ids."""
+"""Tokenises rendered records into examples: token ids of a text and of every answer of the task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,13 @@ from softprompt.tasks import Rendered
 
 @dataclass(frozen=True)
 class Example:
-    """One record, tokenised.
+    """One tokenised record.
 
-    `answers` holds the token ids of every answer the task knows, end-of-sequence included, in the order of
-    the task's verbalizers; `label` says which of them is right (None: not known).
+    Attributes:
+        text_ids: token ids of the text.
+        answers: token ids of each of the task's C answers, end-of-sequence included, in the order of its verbalizers.
+        label: index of the right answer; None if the record has no label.
+        where: the place of the record, for error messages: `CB/train.jsonl:12`.
     """
 
     text_ids: tuple[int, ...]
@@ -24,59 +27,70 @@ class Example:
 
     @property
     def right_answer(self) -> tuple[int, ...]:
-        """The tokens of the right answer, which must be known: train and validation records have labels."""
+        """Token ids of the right answer. Only for examples with a label (train and validation records have one)."""
         assert self.label is not None, self.where
         return self.answers[self.label]
 
     @property
     def length(self) -> int:
-        """Tokens of the text and of the longest answer."""
+        """Number of tokens of the text and the longest answer together."""
         return len(self.text_ids) + max(map(len, self.answers))
 
 
 def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -> list[Example]:
-    """Token ids of texts and answers: `<text> <answer><end-of-sequence>`, without other special tokens.
+    """Tokenise texts with each of the task's answers: `<text> <answer><end-of-sequence>`, no other special tokens.
 
-    Text and answer are tokenised together and then cut apart, so that the answer's first token is the one
-    the model would write after this text, whether the tokenizer marks words by a space before them
-    (GPT-2, BLOOM) or of its own accord (SentencePiece).
+    Text and answer are tokenised together and then split, so that the answer's first token is the one that the model
+    would generate after this text. This holds for tokenizers that put the space before a word into its token
+    (GPT-2, BLOOM) and for those that mark the start of a word themselves (SentencePiece).
+
+    Args:
+        task: its verbalizers are the answers.
+        rendered: texts with their labels.
+        tokenizer: a Hugging Face tokenizer.
+
+    Returns:
+        One example per rendered record, in the same order.
 
     Raises:
-        UserError: the tokenizer joins text and answer, has no end-of-sequence, does not know an answer or
-            half of the texts' words, or tells two answers not apart.
+        UserError: the tokenizer has no end-of-sequence token, more than half of the texts' tokens or a token of an
+            answer are unknown to it, it joins text and answer into one token, two answers have the same tokens, or a
+            text has none.
     """
     if tokenizer.eos_token_id is None:
-        raise UserError("the model's tokenizer has no end-of-sequence token, which every answer ends with")
-    texts = [item.text for item in rendered]
+        raise UserError(
+            "the model's tokenizer has no end-of-sequence token, and every answer must end with one"
+        )
+    texts = [record.text for record in rendered]
     text_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    _check_known(texts, text_ids, tokenizer)
+    _check_language(texts, text_ids, tokenizer)
     answers_of: list[list[tuple[int, ...]]] = [[] for _ in rendered]
     for answer in task.verbalizers:
         joined = tokenizer([f"{text} {answer}" for text in texts], add_special_tokens=False)["input_ids"]
-        for item, ids, full, answers in zip(rendered, text_ids, joined, answers_of, strict=True):
-            if full[: len(ids)] != ids or len(full) == len(ids):
+        for record, ids, joined_ids, answers in zip(rendered, text_ids, joined, answers_of, strict=True):
+            if joined_ids[: len(ids)] != ids or len(joined_ids) == len(ids):
                 raise UserError(
-                    f"{item.where}: the tokenizer joins the end of the text to the answer {answer!r}; "
+                    f"{record.where}: the tokenizer joins the end of the text to the answer {answer!r}; "
                     f"end the template of task {task.name!r} with punctuation"
                 )
-            tokens = tuple(full[len(ids) :])
-            if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in tokens:
+            answer_ids = tuple(joined_ids[len(ids) :])
+            if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in answer_ids:
                 raise UserError(
                     f"task.verbalizers: the model's tokenizer does not know the answer {answer!r}"
                 )
-            answers.append((*tokens, tokenizer.eos_token_id))
-    for item, ids, answers in zip(rendered, text_ids, answers_of, strict=True):
+            answers.append((*answer_ids, tokenizer.eos_token_id))
+    for record, ids, answers in zip(rendered, text_ids, answers_of, strict=True):
         if len(set(answers)) < len(answers):
-            raise UserError(f"{item.where}: two answers of task {task.name!r} have the same tokens")
+            raise UserError(f"{record.where}: two answers of task {task.name!r} have the same tokens")
         if not ids:
-            raise UserError(f"{item.where}: the text has no tokens")
+            raise UserError(f"{record.where}: the text has no tokens")
     return [
-        Example(tuple(ids), tuple(answers), item.label, item.where)
-        for item, ids, answers in zip(rendered, text_ids, answers_of, strict=True)
+        Example(tuple(ids), tuple(answers), record.label, record.where)
+        for record, ids, answers in zip(rendered, text_ids, answers_of, strict=True)
     ]
 
 
-def _check_known(texts: Sequence[str], text_ids: Sequence[Sequence[int]], tokenizer: Any) -> None:
+def _check_language(texts: Sequence[str], text_ids: Sequence[Sequence[int]], tokenizer: Any) -> None:
     unknown = sum(ids.count(tokenizer.unk_token_id) for ids in text_ids)
     share = unknown / max(1, sum(map(len, text_ids)))
     if share > 0.5:
@@ -87,9 +101,18 @@ def _check_known(texts: Sequence[str], text_ids: Sequence[Sequence[int]], tokeni
 
 
 def check_lengths(examples: Sequence[Example], prompt_length: int, context_length: int | None) -> None:
-    """Raise a `UserError` for the first example that does not fit the model's context behind the prompt."""
+    """Check that every example fits the model's context together with a prompt.
+
+    Args:
+        examples: the examples to check.
+        prompt_length: n, the rows of the prompt.
+        context_length: the model's context in tokens; None if the model has no fixed limit.
+
+    Raises:
+        UserError: for the first example that is too long.
+    """
     for example in examples:
-        # An answer's last token is predicted, never read.
+        # An answer's last token is predicted and never an input.
         if context_length is not None and prompt_length + example.length - 1 > context_length:
             raise UserError(
                 f"{example.where}: {prompt_length} prompt rows and {example.length} tokens "

@@ -1,4 +1,4 @@
-"""The LightningDataModule: one task's examples, and the steps of a pack of runs over them."""
+"""The LightningDataModule of one task: training batches for a pack of runs, and evaluation batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
@@ -16,9 +16,10 @@ from softprompt.tasks import render
 
 
 class PackSteps:
-    """What is left of an epoch: at every step, each run's next examples.
+    """The remaining training steps of the current epoch, for all runs of a pack.
 
-    They are None once a run's epoch is over, and for a run that has none (order None: it trains no more).
+    Each step yields a list with one entry per run: the run's next batch of examples, or None if its epoch is over or it
+    has stopped training (its order is None).
     """
 
     def __init__(self, examples: Sequence[Example], orders: Sequence[DataOrder | None]) -> None:
@@ -30,11 +31,11 @@ class PackSteps:
 
     def __iter__(self) -> Iterator[list[list[Example] | None]]:
         for step in zip_longest(*(order.remaining() if order else () for order in self.orders)):
-            yield [None if batch is None else [self.examples[i] for i in batch] for batch in step]
+            yield [None if indices is None else [self.examples[i] for i in indices] for indices in step]
 
 
 class EvaluationBatches:
-    """Examples in batches of at most `size`, those of like length together: the order changes no score."""
+    """Batches of at most `size` examples, sorted by length. The order changes no score."""
 
     def __init__(self, examples: Sequence[Example], size: int) -> None:
         self.examples = sorted(examples, key=lambda example: example.length)
@@ -49,14 +50,19 @@ class EvaluationBatches:
 
 
 class TaskData(L.LightningDataModule):
-    """A task's records as examples.
+    """The examples of one task, in four sets.
 
-    `train` is what prompts learn from. `selection` picks the best prompt: the official validation set, or
-    with `data.holdout` a part of train. `validation` is always the official validation set. `test` is for
-    prediction only. The held-out part is stratified and the same for every seed.
+    Attributes:
+        train: prompts are trained on these.
+        selection: evaluated during training to pick the best prompt and to stop early. The validation set by default;
+            with `data.holdout` a part of the training set, stratified by label and the same for every seed.
+        validation: always the official validation set; final scores are computed on it.
+        test: for predictions only, without labels; empty unless `data.predict`.
+        orders: returns the data order of each run of the pack in training, None for a run that has stopped.
 
     Raises:
-        UserError: at construction, for the first record that cannot be rendered or tokenised.
+        UserError: at construction, for the first record that cannot be rendered or tokenised, or if `data.holdout`
+            leaves too few examples of a label.
     """
 
     def __init__(
@@ -72,10 +78,10 @@ class TaskData(L.LightningDataModule):
         self.answers = len(task.verbalizers)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.orders: Callable[[], Sequence[DataOrder | None]] = list  # of the runs of the pack in training
+        self.orders: Callable[[], Sequence[DataOrder | None]] = list
 
         def examples(split: str) -> list[Example]:
-            rendered = [render(task, r, labelled=split != "test") for r in records.splits[split]]
+            rendered = [render(task, record, labelled=split != "test") for record in records.splits[split]]
             return tokenise(task, rendered, tokenizer)
 
         self.train, self.validation = examples("train"), examples("validation")
@@ -91,27 +97,27 @@ class TaskData(L.LightningDataModule):
                 self.train, test_size=share, random_state=0, shuffle=True, stratify=labels
             )
         except ValueError as error:
-            raise UserError(f"data.holdout={share}: train cannot be split so: {error}") from error
+            raise UserError(f"data.holdout={share}: the training set cannot be split: {error}") from error
         return kept, held_out
 
     def check_lengths(self, prompt_length: int, context_length: int | None) -> None:
-        """Raise a `UserError` if any example is too long for the model's context behind such a prompt."""
+        """Raise a `UserError` if any example does not fit the model's context with a prompt of this length."""
         check_lengths(
             [*self.train, *self.selection, *self.validation, *self.test], prompt_length, context_length
         )
 
     def new_order(self, seed: int) -> DataOrder:
-        """The data order of a run with this seed, at its beginning."""
+        """The data order at the start of a run with this seed."""
         return DataOrder(seed, len(self.train), self.batch_size)
 
     def evaluation_batches(self, examples: Sequence[Example]) -> EvaluationBatches:
-        """Batches of at most `eval_batch_size` sequences, of which an example makes one per answer."""
+        """Batches of at most `eval_batch_size` sequences; an example counts as one sequence per answer."""
         return EvaluationBatches(examples, max(1, self.eval_batch_size // self.answers))
 
     def train_dataloader(self) -> PackSteps:
-        """The rest of the present epoch of every run in `orders`."""
+        """The remaining steps of the current epoch of every run in `orders`."""
         return PackSteps(self.train, self.orders())
 
     def val_dataloader(self) -> EvaluationBatches:
-        """The examples that pick the best prompt."""
+        """Batches of `selection`."""
         return self.evaluation_batches(self.selection)

@@ -1,4 +1,4 @@
-"""Which examples a run sees, and when: a function of its seed alone."""
+"""The order in which a run sees its training examples, determined by its seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ import torch
 
 @dataclass
 class DataOrder:
-    """A run's place in its own shuffled data.
+    """A run's position in its shuffled training examples.
 
-    Every epoch is a permutation drawn from (seed, epoch), so that two numbers say exactly where a run stands
-    and a resumed run sees what an uninterrupted one would have seen.
+    The permutation of an epoch is drawn from (seed, epoch). So a checkpoint needs only `epoch` and `step`, and a
+    resumed run gets the same batches as an uninterrupted one.
     """
 
     seed: int
-    examples: int
+    examples: int  # number of training examples
     batch_size: int
     epoch: int = 0  # epochs completed
-    step: int = 0  # steps taken in the present epoch
+    step: int = 0  # steps taken in the current epoch
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last batch of an epoch may be smaller than the others."""
+        """Batches of an epoch; the last one may be smaller."""
         return -(-self.examples // self.batch_size)
 
     @property
@@ -32,15 +32,15 @@ class DataOrder:
         return self.epoch * self.steps_per_epoch + self.step
 
     def remaining(self) -> Iterator[list[int]]:
-        """Indices of the examples in each batch that is left of the present epoch."""
+        """The remaining batches of the current epoch, as indices of examples."""
         state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(state) >> 1)
-        order: list[int] = torch.randperm(self.examples, generator=generator).tolist()
+        permutation: list[int] = torch.randperm(self.examples, generator=generator).tolist()
         for step in range(self.step, self.steps_per_epoch):
-            yield order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield permutation[step * self.batch_size : (step + 1) * self.batch_size]
 
     def advance(self) -> None:
-        """Count one step."""
+        """Count one training step; the last step of an epoch starts the next epoch."""
         self.step += 1
         if self.step == self.steps_per_epoch:
             self.epoch, self.step = self.epoch + 1, 0

@@ -1,4 +1,4 @@
-"""The words of the microworld, and what its inhabitants know."""
+"""The words of the microworld's language and the facts that its sentences rely on."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -41,7 +41,7 @@ ANIMALS = [
     "hamster",
 ]
 
-# Each comparison with its converse: what the first is than the second, the second is the other than the first.
+# Each comparison with its converse: if A is bigger than B, then B is smaller than A.
 COMPARISONS = (
     ("bigger", "smaller"),
     ("faster", "slower"),
@@ -50,6 +50,7 @@ COMPARISONS = (
     ("heavier", "lighter"),
 )
 
+# Adjectives that say how an animal or a thing looks or feels. They never decide a label.
 LOOKS = [
     "red",
     "blue",
@@ -84,7 +85,7 @@ PEOPLE = [
     "guard",
 ]
 
-# What everyone knows about things: each has one of these properties, and not the others.
+# Each property with the things that have it. A thing has exactly one of these properties.
 PROPERTIES = (
     ("round", ("ball", "drum", "coin")),
     ("sharp", ("knife", "needle", "saw")),
@@ -101,7 +102,7 @@ PLACES = ["garden", "kitchen", "attic", "market", "village", "harbour", "forest"
 
 TIMES = ["morning", "evening", "summer", "winter", "afternoon", "spring"]
 
-# Three events of one person, each the cause of the next.
+# Chains of three events that happen to one person; each event causes the next.
 CHAINS = (
     ("studied every night", "passed the exam", "got a diploma"),
     ("forgot the umbrella", "got wet", "caught a cold"),
@@ -119,7 +120,7 @@ CHAINS = (
     ("slipped on ice", "broke an arm", "wore a cast"),
 )
 
-# Sentences about two things, of which the pronoun means the one that has the property.
+# Sentence patterns about two things. The pronoun "it" refers to the one that has the property.
 FRAMES = (
     "The {first} fell off the {second} because it was so {property}.",
     "The {first} was kept away from the {second} because it was {property}.",
@@ -132,7 +133,7 @@ FRAMES = (
 
 @dataclass(frozen=True)
 class World:
-    """Everything that can occur in a scene."""
+    """The words and sentence patterns that the records are drawn from."""
 
     animals: tuple[str, ...] = tuple(ANIMALS)
     comparisons: tuple[tuple[str, str], ...] = COMPARISONS
@@ -142,18 +143,18 @@ class World:
     frames: tuple[str, ...] = FRAMES
 
     def part(self, share: float) -> "World":
-        """The first so many of everything: a smaller world, with at least what a scene needs."""
+        """A smaller world: the first `share` (0 to 1) of each list, but at least as many entries as a record needs."""
 
-        def cut(everything: tuple[T, ...], least: int) -> tuple[T, ...]:
-            return everything[: max(least, ceil(share * len(everything)))]
+        def first_part(entries: tuple[T, ...], minimum: int) -> tuple[T, ...]:
+            return entries[: max(minimum, ceil(share * len(entries)))]
 
         return World(
-            cut(self.animals, 8),
-            cut(self.comparisons, 2),
-            cut(self.people, 4),
-            cut(self.chains, 3),
-            cut(self.properties, 3),
-            cut(self.frames, 1),
+            first_part(self.animals, 8),
+            first_part(self.comparisons, 2),
+            first_part(self.people, 4),
+            first_part(self.chains, 3),
+            first_part(self.properties, 3),
+            first_part(self.frames, 1),
         )
 
 

@@ -1,4 +1,4 @@
-"""Make the microworld's model anew: `make micro-model`."""
+"""Pretrains the microworld's model and writes it into a folder: `make micro-model`."""
 
 import argparse
 from dataclasses import replace
@@ -20,15 +20,22 @@ RECIPE = Recipe()
 
 
 def main() -> None:
-    """Pretrain, score, and write model, tokenizer, card and truth into a folder."""
+    """Pretrain the model, score it, and write weights, tokenizer, model card, scores and truth into a folder."""
     parser = argparse.ArgumentParser(prog="python -m softprompt.pretraining", description=__doc__)
-    parser.add_argument("--seed", type=int, default=RECIPE.seed, help="any integer from 0 (%(default)s)")
-    parser.add_argument("--steps", type=int, default=RECIPE.steps, help="batches of lessons (%(default)s)")
     parser.add_argument(
-        "--output", type=Path, default=Path(__file__).parents[1] / "microworld" / "model", help="%(default)s"
+        "--seed", type=int, default=RECIPE.seed, help="an integer >= 0 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=RECIPE.steps, help="training steps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).parents[1] / "microworld" / "model",
+        help="folder (default: %(default)s)",
     )
     options = parser.parse_args()
-    # Sums in another order are other numbers, and after thousands of steps another model.
+    # The number of threads changes the order of floating-point sums. Thousands of steps amplify the difference.
     torch.set_num_threads(1)
     recipe = replace(RECIPE, seed=options.seed, steps=options.steps)
     tasks = [parse_task_settings(yaml.safe_load((CONF / f"task/{name}.yaml").read_text())) for name in TASKS]
@@ -39,12 +46,12 @@ def main() -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=recipe.steps)
 
-        def report(step: int, loss: float) -> None:
+        def show_step(step: int, loss: float) -> None:
             progress.update(bar, completed=step)
             if step % 500 == 0:
                 console.print(f"step {step:6}  loss {loss:.3f}")
 
-        backbone = pretrain(tasks, recipe, report)
+        backbone = pretrain(tasks, recipe, show_step)
     disable_progress_bar()
     backbone.model.save_pretrained(options.output)
     backbone.tokenizer.save_pretrained(options.output)

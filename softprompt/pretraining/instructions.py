@@ -1,12 +1,12 @@
-"""What the microworld's model was taught to do: families of instructions over the same four kinds of text.
+"""The instructions that the microworld's model is taught: the tasks' own in other words, and other questions.
 
-Without an instruction a text may be asked about in six ways or more, so the answer is open; with one it is
-settled. That is what a soft prompt has to supply.
+The same text can be followed by at least six different instructions, so without an instruction its answer is ambiguous.
+A soft prompt has to supply the missing instruction.
 """
 
 from collections.abc import Mapping
 
-# The tasks' own instructions (`conf/task`) in other words. By the folder that SuperGLUE keeps the task in.
+# Paraphrases of the tasks' own instructions (`conf/task`), by the task's SuperGLUE folder.
 PARAPHRASES: Mapping[str, tuple[str, ...]] = {
     "CB": (
         "Say whether both agree, contradict or stay neutral.",
@@ -26,7 +26,8 @@ PARAPHRASES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-# Questions about the facts of a scene, by the kind of record they are asked about.
+# Other questions, by SuperGLUE folders and then by the name of the fact that answers them (`Scene.facts`). Each has two
+# wordings.
 QUESTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
     ("CB", "RTE"): {
         "first animal of the premise": (

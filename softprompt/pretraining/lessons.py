@@ -1,4 +1,7 @@
-"""The mixture of instructions that the microworld's model is pretrained on, as BLOOMZ was on xP3."""
+"""Draws the lessons that the microworld's model is pretrained on: a mixture of instructions, as xP3 was for BLOOMZ.
+
+A *lesson* is an instruction, a text and an answer. An *echo* is a lesson whose answer repeats a list of words.
+"""
 
 import random
 from collections.abc import Sequence
@@ -10,89 +13,97 @@ from softprompt.pretraining.instructions import PARAPHRASES, QUESTIONS
 from softprompt.settings import TaskSettings
 from softprompt.tasks import Record, lift, render
 
-# When things join, as shares of all lessons: the whole vocabulary has come in bit by bit at GROWN, and texts of the
-# second and the third level of difficulty come from then on. A small world shows sooner what is asked for.
-GROWN = 0.25
-LEVELS_JOIN = (0.1, 0.3)
+# The curriculum, in shares of all training steps. The vocabulary grows linearly and is complete at FULL_WORLD. Texts of
+# level 2 and level 3 are drawn from LEVEL_STARTS on. With few words the model learns the instructions sooner.
+FULL_WORLD = 0.25
+LEVEL_STARTS = (0.1, 0.3)
 
-# Lists to be repeated: most lessons at first, then few. Looking back for a word's like is learnt from them soonest.
+# Share of echoes: starts at ECHO_START_SHARE and falls linearly, to reach 0 at ECHO_DECAY, but not below ECHO_SHARE.
+# Echoes are the fastest way to learn to attend to an earlier occurrence of the same word.
 ECHO_SHARE = 1 / 20
-ECHO_SHARE_AT_FIRST = 0.7
-ECHO_TIME = 0.1
-ECHO = ("Repeat the text.", "")
+ECHO_START_SHARE = 0.7
+ECHO_DECAY = 0.1
+ECHO_INSTRUCTIONS = ("Repeat the text.", "")
 
-# Stories without a question: what follows from what.
+# Share of stories among the other lessons. A story has no instruction and no answer.
 STORY_SHARE = 1 / 8
 
-# How often a task's own instruction is given, against each question about the facts of a scene: at first, and what is
-# added to it by the end.
+# Weight of the task's own instruction; each other question has weight 1. It grows linearly by TASK_WEIGHT_GROWTH.
 TASK_WEIGHT = 4
-TASK_WEIGHT_ADDED = 12
+TASK_WEIGHT_GROWTH = 12
 
-# Whether the hypothesis turns the order round is what is learnt last, so it is asked more often, and from the start about
-# texts that may do so.
+# The question whether the hypothesis swaps the animals is learnt last. So it has a higher weight, and its texts are at
+# least of level 2, because level 1 never swaps them.
 ORDER_WEIGHT = 4
 ORDER_LEVEL = 2
 
-# Lessons without an instruction; what is then asked is mostly something else than the task.
-UNASKED_SHARE = 1 / 8
-UNASKED_QUESTION_WEIGHT = 3
+# Share of lessons without an instruction among those about a text. Their answer is mostly to another question than the
+# task's, so the weight of the task is lower there.
+NO_INSTRUCTION_SHARE = 1 / 8
+NO_INSTRUCTION_TASK_WEIGHT = 1 / 3
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """An instruction (empty where nothing is asked), a text, and the answer (empty where the text is a story)."""
+    """A training text of the model, in three parts."""
 
-    instruction: str
+    instruction: str  # "" in a lesson without an instruction
     text: str
-    answer: str
+    answer: str  # "" if the text is a story
 
 
 def taught_instructions(task: TaskSettings) -> tuple[str, ...]:
-    """Every wording of a task's instruction that the model is taught, the task's own first."""
+    """All wordings of a task's instruction that the model is taught; the task's own comes first."""
     return (task.instruction, *PARAPHRASES[task.folder])
 
 
 class Curriculum:
-    """An endless, reproducible stream of lessons about familiar scenes."""
+    """Draws lessons about familiar scenes. The same tasks and seed give the same lessons."""
 
     def __init__(self, tasks: Sequence[TaskSettings], seed: int) -> None:
         self.tasks = tasks
         self.random = random.Random(f"lessons {seed}")
 
     def lesson(self, progress: float) -> Lesson:
-        """A lesson for when this share of all lessons is done."""
-        if self.random.random() < max(ECHO_SHARE, ECHO_SHARE_AT_FIRST * (1 - progress / ECHO_TIME)):
+        """Draw the next lesson.
+
+        Args:
+            progress: share of all training steps already done, 0 to 1. It sets vocabulary, difficulty and mixture.
+        """
+        if self.random.random() < max(ECHO_SHARE, ECHO_START_SHARE * (1 - progress / ECHO_DECAY)):
             return self._echo()
         task = self.random.choice(self.tasks)
-        questions = next(asked for folders, asked in QUESTIONS.items() if task.folder in folders)
-        unasked = self.random.random() < UNASKED_SHARE
-        task_weight = 1 / UNASKED_QUESTION_WEIGHT if unasked else TASK_WEIGHT + TASK_WEIGHT_ADDED * progress
+        questions = next(wordings for folders, wordings in QUESTIONS.items() if task.folder in folders)
+        instructed = self.random.random() >= NO_INSTRUCTION_SHARE
+        task_weight = (
+            TASK_WEIGHT + TASK_WEIGHT_GROWTH * progress if instructed else NO_INSTRUCTION_TASK_WEIGHT
+        )
         weights = [ORDER_WEIGHT if question == "order" else 1 for question in questions]
-        about = self.random.choices([None, *questions], [task_weight, *weights])[0]
-        level = self.random.choice(LEVELS[: 1 + sum(progress > start for start in LEVELS_JOIN)])
-        if about == "order":
+        # None is the task itself.
+        question = self.random.choices([None, *questions], [task_weight, *weights])[0]
+        level = self.random.choice(LEVELS[: 1 + sum(progress > start for start in LEVEL_STARTS)])
+        if question == "order":
             level = max(level, ORDER_LEVEL)
-        scene = draw(task.folder, level, False, self.random, WHOLE.part(progress / GROWN))
+        scene = draw(task.folder, level, False, self.random, WHOLE.part(progress / FULL_WORLD))
         if self.random.random() < STORY_SHARE:
             return Lesson("", scene.story, "")
-        wordings = taught_instructions(task) if about is None else questions[about]
+        wordings = taught_instructions(task) if question is None else questions[question]
         text, label = render_scene(task, scene)
         return Lesson(
-            "" if unasked else self.random.choice(wordings),
+            self.random.choice(wordings) if instructed else "",
             text,
-            label if about is None else scene.facts[about],
+            label if question is None else scene.facts[question],
         )
 
     def _echo(self) -> Lesson:
         comparisons = [word for pair in WHOLE.comparisons for word in pair]
         words = [*WHOLE.animals, *THINGS, *WHOLE.people, *comparisons]
-        listed = " ".join(self.random.sample(words, self.random.randint(3, 8)))
-        return Lesson(self.random.choice(ECHO), f"\nText: {listed}\nAnswer:", listed)
+        word_list = " ".join(self.random.sample(words, self.random.randint(3, 8)))
+        return Lesson(self.random.choice(ECHO_INSTRUCTIONS), f"\nText: {word_list}\nAnswer:", word_list)
 
 
 def render_scene(task: TaskSettings, scene: Scene) -> tuple[str, str]:
-    """A scene's text and right answer, as prompt tuning will see them."""
+    """The text and the right answer of a scene, rendered with the task's template as in prompt tuning."""
     rendered = render(task, Record(lift(scene.fields), "microworld"))
     assert rendered.label is not None
     return rendered.text, list(task.verbalizers)[rendered.label]

@@ -1,4 +1,4 @@
-"""The pretraining of the microworld's model: lessons in, a taught BLOOM out."""
+"""Trains the microworld's model, a small BLOOM, on lessons."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,29 +17,42 @@ from softprompt.settings import TaskSettings
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the model is pretrained: Muon (Jordan et al. 2024) for the matrices inside its blocks, AdamW for the rest,
-    with warm-up and then a cosine down to nothing."""
+    """Hyperparameters of the pretraining.
+
+    The matrices inside the blocks are trained with Muon (Jordan et al. 2024), all other weights with AdamW. The
+    learning rate warms up and then decays to about zero by a cosine schedule.
+    """
 
     seed: int = 0
     steps: int = 10_000
-    batch_size: int = 32  # lessons
-    learning_rate: float = 2e-3  # at its highest
+    batch_size: int = 32  # lessons per step
+    learning_rate: float = 2e-3  # the maximum
     warm_up: float = 0.02  # share of the steps
-    text_loss: float = 0.02  # weight of a token of instruction or text; one of an answer or story has 1
+    text_loss: float = (
+        0.02  # loss weight of a token of an instruction or text; tokens of answers and stories weigh 1
+    )
 
 
-def pretrain(tasks: Sequence[TaskSettings], recipe: Recipe, report: Callable[[int, float], None]) -> Backbone:
-    """A new model, taught all that the recipe says; `report` is told every step's number and loss."""
+def pretrain(
+    tasks: Sequence[TaskSettings], recipe: Recipe, on_step: Callable[[int, float], None]
+) -> Backbone:
+    """Train a new model from scratch. The result is reproducible for a fixed machine and number of threads.
+
+    Args:
+        tasks: their instructions, templates and verbalizers are taught.
+        recipe: hyperparameters.
+        on_step: called after each step with its number, from 1, and its loss.
+    """
     torch.manual_seed(recipe.seed)
     tokenizer = make_tokenizer(tasks)
     model = make_model(len(tokenizer))
     backbone = make_backbone(model, tokenizer, "microworld", None)
-    named = dict(model.requires_grad_(True).named_parameters())
-    inner = [weight for name, weight in named.items() if weight.ndim == 2 and "embeddings" not in name]
-    outer = [weight for name, weight in named.items() if weight.ndim != 2 or "embeddings" in name]
+    weights = dict(model.requires_grad_(True).named_parameters())
+    matrices = [weight for name, weight in weights.items() if weight.ndim == 2 and "embeddings" not in name]
+    others = [weight for name, weight in weights.items() if weight.ndim != 2 or "embeddings" in name]
     optimizers = [
-        torch.optim.Muon(inner, recipe.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(outer, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
+        torch.optim.Muon(matrices, recipe.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
     ]
     schedules = [
         torch.optim.lr_scheduler.OneCycleLR(
@@ -57,27 +70,36 @@ def pretrain(tasks: Sequence[TaskSettings], recipe: Recipe, report: Callable[[in
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-        report(step + 1, loss.item())
+        on_step(step + 1, loss.item())
     model.requires_grad_(False)
     return backbone
 
 
 def lesson_loss(backbone: Backbone, lessons: Sequence[Lesson], text_loss: float) -> Float[Tensor, ""]:
-    """Cross-entropy of answers and stories, and, `text_loss` times, of instructions and texts, in nats per token."""
+    """Weighted cross-entropy of a batch of lessons.
+
+    Args:
+        backbone: the model in training.
+        lessons: B lessons.
+        text_loss: weight of the tokens of instructions and texts; the tokens of answers and stories have weight 1.
+
+    Returns:
+        The weighted sum over all tokens, in nats, divided by the number of answer and story tokens.
+    """
     tokenizer = backbone.tokenizer
     texts = tokenizer([lesson.instruction + lesson.text for lesson in lessons])["input_ids"]
     answers = tokenizer([lesson.answer for lesson in lessons])["input_ids"]
     answers = [[*answer, tokenizer.eos_token_id] for answer in answers]
-    # Every token but the first is predicted: to the backbone all of them are answer.
+    # Every token but a lesson's first is predicted, so all of them are passed to the backbone as answer tokens.
     batch = Batch.of_pairs(
         [(text[:1], text[1:] + answer) for text, answer in zip(texts, answers, strict=True)]
     )
-    logits = backbone.answer_logits([torch.zeros(0, backbone.width)], batch)
-    losses = F.cross_entropy(logits, batch.answer_ids, reduction="none")
-    taught = torch.cat(
+    logits = backbone.answer_logits([torch.zeros(0, backbone.width)], batch)  # [A, V], without a prompt
+    losses = F.cross_entropy(logits, batch.answer_ids, reduction="none")  # [A]
+    is_target = torch.cat(  # [A]: True for tokens of answers and stories
         [
             torch.arange(1, len(text) + len(answer)) >= (len(text) if lesson.answer else 1)
             for lesson, text, answer in zip(lessons, texts, answers, strict=True)
         ]
     )
-    return (losses * torch.where(taught, 1.0, text_loss)).sum() / taught.sum()
+    return (losses * torch.where(is_target, 1.0, text_loss)).sum() / is_target.sum()

@@ -1,1 +1,1 @@
-"""Tables as a person reads them."""
+"""The report on a sweep: one HTML page, its figures and its tables."""

@@ -1,10 +1,11 @@
-"""A figure that goes to paper (PNG, PDF) and to the page (SVG, with a text that shows when one points at a part)."""
+"""Figures for print (PNG, PDF) and for the page (SVG, with texts that appear when the reader points at a part)."""
 
 import io
 import logging
 import re
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,37 +19,15 @@ from softprompt.files import write_atomically
 
 SVG = "http://www.w3.org/2000/svg"
 
-# The first font that has a glyph draws it: Latin, Greek and Cyrillic come with matplotlib, other scripts with the
-# system's Noto fonts, where they are installed. On the page the browser chooses.
-SCRIPTS = (
+# matplotlib's own font has Latin, Greek and Cyrillic. Other scripts need the system's Noto fonts, if installed.
+OWN_FONT = "DejaVu Sans"
+NOTO_SCRIPTS = (
     "CJK|Arabic|Armenian|Bengali|Devanagari|Ethiopic|Georgian|Gujarati|Gurmukhi|Hebrew|Kannada|Khmer|Lao|Malayalam|"
     "Myanmar|Oriya|Sinhala|Symbols|Tamil|Telugu|Thai"
 )
-# It tells of every one of these fonts that has no bold.
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-
-
-def _fonts() -> list[str]:
-    wanted = re.compile(rf"NotoSans({SCRIPTS})-Regular\.(ttf|ttc|otf)")
-    paths = sorted(path for path in findSystemFonts() if wanted.fullmatch(Path(path).name))
-    # matplotlib keeps its list of fonts between processes, and would not see those that were installed since.
-    for path in set(paths) - {font.fname for font in fontManager.ttflist}:
-        fontManager.addfont(path)
-    found = [font.name for font in fontManager.ttflist if font.fname in paths and "Mono" not in font.name]
-    return ["DejaVu Sans", *sorted(set(found))]
-
-
-FONTS = _fonts()
-OWN = frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
-
-
-def fonts_for(text: str) -> list[str]:
-    """What draws a text: all fonts where the first has not all its characters. Looking through all takes its time."""
-    return FONTS[:1] if OWN.issuperset(map(ord, text)) else FONTS
-
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": OWN_FONT,
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -57,21 +36,52 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "savefig.bbox": "tight",
-    "svg.hashsalt": "softprompt",  # the same figure is the same file
+    "svg.hashsalt": "softprompt",  # equal figures are equal files
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
 
 
+@cache  # scanning the system's fonts takes time
+def fonts() -> list[str]:
+    """matplotlib's own font and the installed Noto fonts. The first font that has a glyph draws it."""
+    # matplotlib warns about each font without a bold variant.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    pattern = re.compile(rf"NotoSans({NOTO_SCRIPTS})-Regular\.(ttf|ttc|otf)")
+    paths = sorted(path for path in findSystemFonts() if pattern.fullmatch(Path(path).name))
+    # matplotlib caches its list of fonts on disk, so fonts that were installed later are missing from it.
+    for path in set(paths) - {font.fname for font in fontManager.ttflist}:
+        fontManager.addfont(path)
+    names = {font.name for font in fontManager.ttflist if font.fname in paths and "Mono" not in font.name}
+    return [OWN_FONT, *sorted(names)]
+
+
+@cache
+def _own_characters() -> frozenset[int]:
+    return frozenset(get_font(findfont(OWN_FONT)).get_charmap())
+
+
+def fonts_for(text: str) -> list[str]:
+    """The fonts to draw a text with: all of them only if the first lacks a character, because searching all is slow."""
+    return [OWN_FONT] if _own_characters().issuperset(map(ord, text)) else fonts()
+
+
 @dataclass
 class Drawing:
-    """A figure with the tips of its parts."""
+    """A figure with tips for its parts.
+
+    Attributes:
+        figure: the matplotlib figure.
+        wide: True if the page shows it in full size and lets the reader scroll, instead of fitting it to the page.
+        tips: by id of a part, the text that appears when the reader points at it.
+    """
 
     figure: Figure
+    wide: bool = False
     tips: dict[str, str] = field(default_factory=dict)
 
     def tip(self, artist: Artist, text: str) -> None:
-        """Show a text when the page's reader points at this part."""
+        """Set the text that appears when the reader points at this part."""
         name = f"tip-{len(self.tips)}"
         artist.set_gid(name)
         self.tips[name] = text
@@ -82,13 +92,13 @@ class Drawing:
             write_atomically(folder / f"{name}.{kind}", self._rendered(kind))
 
     def svg(self) -> str:
-        """The figure as an `<svg>` element to stand in a page."""
+        """The figure as an `<svg>` element for a page."""
         ElementTree.register_namespace("", SVG)
         ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-        # A browser finds fonts by itself, and does not need their names at every word.
-        names = ", ".join(f"'{name}'" for name in FONTS)
+        # A browser finds the fonts itself; their names at every word would be most of the file.
+        names = ", ".join(f"'{name}'" for name in fonts())
         root = ElementTree.fromstring(
-            self._rendered("svg").decode().replace(names, "'DejaVu Sans', sans-serif")
+            self._rendered("svg").decode().replace(names, f"'{OWN_FONT}', sans-serif")
         )
         for element in root.iter():
             if (text := self.tips.get(element.get("id", ""))) is not None:
@@ -102,7 +112,8 @@ class Drawing:
     def _rendered(self, kind: str) -> bytes:
         buffer = io.BytesIO()
         with rc_context(STYLE), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
-            dateless = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else {}
-            self.figure.savefig(buffer, format=kind, dpi=200, metadata=dateless)
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box
+            # Without a date, so that equal figures are equal files.
+            metadata = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else {}
+            self.figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
         return buffer.getvalue()

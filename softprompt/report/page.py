@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network, no script."""
+"""The report as one HTML file without scripts, which loads nothing from the network."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
@@ -6,13 +6,27 @@ from numbers import Integral, Real
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from softprompt.report.sections import Section
+from softprompt.report.registry import Section
 
 ROWS = 400  # of a table, on the page
 
+SPACES = {
+    "Raw": "embeddings as stored.",
+    "Model input": (
+        "after the model's embedding LayerNorm, if it has one, as BLOOM does. The LayerNorm removes the mean and the scale "
+        "of each row, so part of a raw norm, variance or distance has no effect on the model. Without a LayerNorm the "
+        "model input is the raw embedding."
+    ),
+    "Model input, centred": (
+        "the model input less its mean over the vocabulary. It is used for nearest tokens, because a cosine depends on the "
+        "origin, and what all tokens have in common does not tell them apart; and for the projection, because shorter "
+        "prompts are padded with zeros, and 0 is then the mean token."
+    ),
+}
+
 
 def render_page(title: str, lead: str, sections: Sequence[Section], provenance: Mapping[str, str]) -> str:
-    """The page. Whatever comes from data or vocabulary is escaped; the figures' texts are so already."""
+    """The page. All text from data or vocabulary is escaped; in the figures it is escaped already."""
     environment = Environment(
         loader=PackageLoader("softprompt.report", "."),
         autoescape=True,
@@ -21,13 +35,22 @@ def render_page(title: str, lead: str, sections: Sequence[Section], provenance: 
     )
     environment.filters["cell"] = _cell
     template = environment.get_template("page.html.jinja")
-    return template.render(title=title, lead=lead, sections=sections, provenance=provenance, limit=ROWS)
+    names_spaces = [section.names_spaces for section in sections]
+    return template.render(
+        title=title,
+        lead=lead,
+        sections=sections,
+        spaces=SPACES,
+        explain_spaces_in=names_spaces.index(True) if any(names_spaces) else None,
+        provenance=provenance,
+        limit=ROWS,
+    )
 
 
 def _cell(value: object) -> Markup:
     if isinstance(value, Real) and not isinstance(value, (Integral, bool)):
-        shown = "" if value != value else f"{float(value):.4g}"
-        return Markup(f'<td class="number">{shown}</td>')
+        number = "" if value != value else f"{float(value):.4g}"
+        return Markup(f'<td class="number">{number}</td>')
     if isinstance(value, Integral) and not isinstance(value, bool):
         return Markup(f'<td class="number">{int(value)}</td>')
     return Markup("<td>{}</td>").format(escape("" if value is None else value))

@@ -1,4 +1,4 @@
-"""What a report was made from, so that it can be made again."""
+"""What a report was computed from, so that it can be reproduced."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,14 +7,16 @@ from typing import Any
 
 from softprompt import __version__
 from softprompt.files import sha256
-from softprompt.report.sections import Section
+from softprompt.report.registry import Section
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
 
 def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Section]) -> dict[str, Any]:
-    """The content of `analysis.json`: runs with the hashes of their prompts, data and model, versions, settings, and
-    what was computed."""
+    """The content of `analysis.json`.
+
+    Settings, versions, the runs with the hashes of their prompts, data and model, and the names of tables and figures.
+    """
     backbone = study.results[0]["backbone"]
     return {
         "sweep": str(study.folder),
@@ -39,19 +41,19 @@ def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Sect
     }
 
 
-def in_short(about: dict[str, Any]) -> dict[str, str]:
-    """What of it stands at the end of the page."""
+def provenance_summary(about: dict[str, Any]) -> dict[str, str]:
+    """The part of `provenance` that is shown at the end of the page."""
     model, runs = about["model"], about["runs"]
     hashes = {(name, value) for run in runs for name, value in run["hashes"].items()}
     versions = sorted({f"{name} {version}" for run in runs for name, version in run["versions"].items()})
     return {
         "made": about["made"],
-        "runs": f"{len(runs)}, of commit {', '.join(sorted({str(run['commit']) for run in runs}))}",
+        "runs": f"{len(runs)}, commit {', '.join(sorted({str(run['commit']) for run in runs}))}",
         "model": f"{model['id']} {model['revision'] or ''} in {model['dtype']}",
         "versions": ", ".join(versions),
         "files (SHA-256)": ", ".join(f"{name} {value[:12]}" for name, value in sorted(hashes)),
         "settings": ", ".join(
             f"{key}={value}" for key, value in about["settings"].items() if isinstance(value, str | int)
         ),
-        "in full": "analysis.json",
+        "complete record": "analysis.json",
     }

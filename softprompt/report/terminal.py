@@ -1,4 +1,4 @@
-"""Tables on a terminal."""
+"""Tables for the terminal."""
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 def score_screen(scores: pd.DataFrame) -> Table:
-    """`task_table` in percent: exact match on validation, with the 95% interval of the tuned prompts' mean."""
+    """What `task_table` returns, in percent; 95% is the interval of the tuned prompts' mean."""
     table = Table(title="Exact match on validation, %", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("task", "from"):
         table.add_column(name, no_wrap=True)

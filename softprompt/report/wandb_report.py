@@ -18,10 +18,17 @@ def log_report(
 ) -> None:
     """Log tables and figures. Without an API key they are recorded in `folder`.
 
+    Args:
+        settings: project and entity.
+        sweep: the group of the W&B run.
+        folder: where W&B writes its files.
+        tables: by name.
+        figures: PNG files by name.
+
     Raises:
         UserError: W&B refuses the key, or cannot be reached.
     """
-    import wandb  # here, because most reports do not use it and the import takes a second
+    import wandb  # not at the top, because most reports do not need it and it takes a second
 
     run = start_wandb_run(
         settings, group=sweep, job_type="analysis", name=f"{sweep}/analysis", dir=str(folder)

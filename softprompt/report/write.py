@@ -1,70 +1,48 @@
-"""From the finished runs of a sweep to its report: tables, figures, one page."""
+"""Writes the report on a sweep: tables, figures, one page."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from softprompt.console import say
+from softprompt.errors import UserError
 from softprompt.files import write_atomically
 from softprompt.report.page import render_page
-from softprompt.report.provenance import in_short, provenance
-from softprompt.report.sections import Section
-from softprompt.report.sections.ablation import attribution, discretised
-from softprompt.report.sections.difficulty import difficulty
-from softprompt.report.sections.geometry import norms, projection
-from softprompt.report.sections.neighbours import neighbours
-from softprompt.report.sections.precision import calibration
-from softprompt.report.sections.scores import scores
-from softprompt.report.sections.similarity import similarity
-from softprompt.report.sections.transfer import transfer
+from softprompt.report.provenance import provenance, provenance_summary
+from softprompt.report.registry import MakeSection, Section, all_sections
 from softprompt.report.terminal import score_screen
 from softprompt.report.wandb_report import log_report
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
-
-# By the names that `parts` asks for them with. A part may find that it has nothing to say.
-PARTS: dict[str, Callable[[Study, AnalysisSettings], Section | None]] = {
-    "scores": lambda study, settings: scores(study),
-    "neighbours": neighbours,
-    "calibration": calibration,
-    "attribution": attribution,
-    "discretised": lambda study, settings: discretised(study),
-    "tsne": projection,
-    "norms": norms,
-    "difficulty": difficulty,
-    "transfer": lambda study, settings: transfer(study),
-    "similarity": similarity,
-}
 
 
 def write_report(settings: AnalysisSettings, console: Console) -> None:
     """Write `<sweep>/analysis`: tables as CSV, figures as PNG and PDF, report.html, analysis.json.
 
     Raises:
-        UserError: there is no finished run, or a run's files, its data or its model cannot be read.
+        UserError: there is no such part, no finished run, or a run's files, its data or its model cannot be read.
     """
+    parts = _parts(settings)
     study = Study(Path(settings.sweep), console)
     folder = study.folder / "analysis"
     sections: list[Section] = []
-    for name in settings.parts or PARTS:
+    for name, make_section in parts.items():
         with console.status(f"{name} ..."):
-            if (section := PARTS[name](study, settings)) is None:
+            section = make_section(study, settings)
+            if section is None:
                 continue
             sections.append(section)
-            for table_name, table in section.tables.items():
-                write_atomically(folder / "tables" / f"{table_name}.csv", table.to_csv(index=False))
-            for drawing_name, drawing in section.drawings.items():
-                drawing.save(folder / "figures", drawing_name)
-        if "scores" in section.tables:
+            _write_files(folder, section)
+        if name == "scores":
             console.print(score_screen(section.tables["scores_by_task"]))
         else:
             say(console, f"{section.title}: {next(iter(section.findings), section.how)}")
     about = provenance(study, settings, sections)
     write_atomically(folder / "analysis.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-    title = f"What the prompts of “{study.folder.name}” learned"
-    page = render_page(title, lead(study), sections, in_short(about))
+    title = f"Soft prompts of “{study.folder.name}”"
+    page = render_page(title, _lead(study), sections, provenance_summary(about))
     write_atomically(folder / "report.html", page)
     if study.settings.logger.name == "wandb":
         tables = {name: table for section in sections for name, table in section.tables.items()}
@@ -75,11 +53,27 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
     say(console, f"report: {folder / 'report.html'}")
 
 
-def lead(study: Study) -> str:
-    """What was done, in a sentence."""
+def _parts(settings: AnalysisSettings) -> Mapping[str, MakeSection]:
+    """The sections to make: `settings.parts` in this order, or all in the order of the page."""
+    known = all_sections()
+    names = settings.parts or list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"parts={unknown[0]!r}: there is no such part; the parts are {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _write_files(folder: Path, section: Section) -> None:
+    for name, table in section.tables.items():
+        write_atomically(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
+    for name, drawing in section.drawings.items():
+        drawing.save(folder / "figures", name)
+
+
+def _lead(study: Study) -> str:
+    """One sentence on what was trained."""
     tasks = list(dict.fromkeys(study.labels["task"]))
-    starts = list(dict.fromkeys(study.labels["variant"]))
+    variants = list(dict.fromkeys(study.labels["variant"]))
     return (
-        f"{len(study.runs)} soft prompts in front of {study.settings.model.id}, which is frozen: "
-        f"{', '.join(tasks)}; from {' and '.join(starts)}."
+        f"{len(study.runs)} soft prompts, tuned in front of the frozen model {study.settings.model.id} on "
+        f"{', '.join(tasks)}. Initialised from: {'; '.join(variants)}."
     )

@@ -82,6 +82,8 @@ class Pack:
         self.saver = SaveRuns(runs, self.limits.checkpoint_seconds)
         self.wandb = WandbRuns(runs)
         self.trainer = make_trainer(self.limits, [self.saver, self.wandb, self.progress])
+        # Lightning's fast_dev_run takes one batch of everything: its scores are of no use, so nothing is written.
+        self.dry = bool(getattr(self.trainer, "fast_dev_run", False))
 
         self.resumed = {run.id: RunState.resume(run) for run in runs}
         # A run keeps the dtype it was begun with, even on a machine where `auto` means another.
@@ -109,13 +111,15 @@ class Pack:
         longest = max(len(self.instruction), *(len(state.prompt) for state in states))
         self.data.check_lengths(longest, self.backbone.context_length)
         try:
-            self.wandb.open()
+            if not self.dry:
+                self.wandb.open()
             baselines = self._baselines()
             self._evaluate_starts(states, baselines)
             self.wandb.send(states)
             if any(state.live for state in states):
                 self._fit(states)
-            self._finish(states, baselines)
+            if not self.dry:
+                self._finish(states, baselines)
         finally:
             self.wandb.close()
 
@@ -148,7 +152,8 @@ class Pack:
                 settings.task.instruction,
                 settings.seed,
             )
-            rank_zero_only(run.begin)(initial)
+            if not self.dry:
+                rank_zero_only(run.begin)(initial)
             self.progress.say(f"{run.path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
             return RunState.start(initial.matrix, self.data.new_order(settings.seed), self.dtype)
         self.progress.say(f"{run.path}: resumed at step {state.order.total_steps}")
@@ -171,7 +176,8 @@ class Pack:
             "no_prompt": asdict(no_prompt),
             "instruction": asdict(instruction),
         }
-        rank_zero_only(write_atomically)(path, json.dumps(baselines, indent=2) + "\n")
+        if not self.dry:
+            rank_zero_only(write_atomically)(path, json.dumps(baselines, indent=2) + "\n")
         return baselines
 
     def _evaluate_starts(self, states: Sequence[RunState], baselines: dict[str, Any]) -> None:
@@ -227,12 +233,9 @@ class Pack:
             self.progress.say(f"{run.path}: {summary(result)}")
         for run, state in pairs:
             if state.live:  # the Trainer was stopped by something in trainer.extra, like max_time
-                saved = (
-                    "nothing was saved"
-                    if self.saver.is_dry(self.trainer)
-                    else "the same command goes on from here"
+                self.progress.say(
+                    f"{run.path}: not finished after {state.order.total_steps} steps; the same command goes on from there"
                 )
-                self.progress.say(f"{run.path}: not finished after {state.order.total_steps} steps; {saved}")
         failures = [f"{run.path}: {state.failed}" for run, state in pairs if state.failed]
         if failures:
             advice = f"Lower optim.lr={self.settings.optim.lr} or set trainer.gradient_clip_val"

@@ -34,6 +34,7 @@ RESERVED = {
             "accumulate_grad_batches",
             "limit_train_batches",
             "limit_val_batches",
+            "limit_predict_batches",
             "overfit_batches",
             "val_check_interval",
             "check_val_every_n_epoch",
@@ -48,16 +49,15 @@ RESERVED = {
     ),
 }
 
-# Advice about data loaders that do not exist here, and advertisements.
+# Advice about data loaders and hooks that does not apply here, and a deprecation inside Lightning.
 SILENCED_WARNINGS = (
-    ".*does not have many workers.*",
-    ".*Trying to infer the `batch_size`.*",
-    ".*`IterableDataset` has `__len__` defined.*",
-    ".*The number of training batches .* is smaller than the logging interval.*",
-    ".*`training_step` returned `None`.*",
-    ".*The total number of parameters detected may be inaccurate.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
+    r".*does not have many workers",
+    r".*The number of training batches .* is smaller than the logging interval",
+    r".*`training_step` returned `None`",
+    r".*You have overridden `transfer_batch_to_device` in `LightningModule`",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
+# Hardware reports, advertisements, and what the pack's own lines say.
 SILENCED_MESSAGES = (
     "GPU available",
     "TPU available",
@@ -69,6 +69,11 @@ SILENCED_MESSAGES = (
     "-----",
     "distributed_backend=",
     "All distributed processes registered",
+)
+SPEAKERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
 )
 
 
@@ -95,14 +100,14 @@ def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.
         "num_sanity_val_steps": 0,
     }
     try:
-        return L.Trainer(**{**arguments, **settings.extra})
+        return L.Trainer(**{**arguments, **(settings.extra or {})})
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"trainer: {first_line(error)}") from error
 
 
 def _check_extra(settings: TrainerSettings) -> None:
     known = inspect.signature(L.Trainer).parameters
-    for name, value in settings.extra.items():
+    for name, value in (settings.extra or {}).items():
         if name in RESERVED:
             raise UserError(f"trainer.extra.{name}={value!r}: cannot be set here: {RESERVED[name]}")
         if name not in known:
@@ -110,14 +115,19 @@ def _check_extra(settings: TrainerSettings) -> None:
 
 
 def _silence() -> None:
-    """Silence the messages named above, and no others."""
+    """Silence the warnings and messages named above, and no others."""
     for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+    for name in SPEAKERS:
         logger = logging.getLogger(name)
         if _is_wanted not in logger.filters:
             logger.addFilter(_is_wanted)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.propagate = (
+            not logger.handlers
+        )  # else a message is printed twice, the second time by Hydra's logger
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(SILENCED_MESSAGES)
+    return not record.getMessage().strip().startswith(SILENCED_MESSAGES)

@@ -1,4 +1,4 @@
-"""The benchmarks run, and compare like with like."""
+"""The benchmarks run, and check that softprompt and PEFT compute the same."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 pytest.importorskip("peft", reason="peft is not installed")
 
 
-def test_a_step_is_the_same_computation_as_peft() -> None:
+def test_a_step_has_the_same_loss_and_gradient_as_peft() -> None:
     command = [
         sys.executable, "benchmarks/step.py", "--shape", "smollm2_135m", "--layers", "1", "--dtype", "float32",
         "--task", "copa", "--batch-size", "3", "--repeats", "1",
@@ -24,7 +24,7 @@ def test_a_step_is_the_same_computation_as_peft() -> None:
     assert len(result["batches"][0]["lengths"]) == 3 and done.stderr == ""
 
 
-def test_lengths_are_of_all_records() -> None:
+def test_lengths_json_covers_all_records() -> None:
     lengths = json.loads((ROOT / "benchmarks" / "lengths.json").read_text())
-    counts = {task: (len(of["train"]), len(of["validation"])) for task, of in lengths.items()}
+    counts = {task: (len(splits["train"]), len(splits["validation"])) for task, splits in lengths.items()}
     assert counts == {"cb": (250, 56), "rte": (2490, 277), "copa": (400, 100), "wsc": (554, 104)}

@@ -1,5 +1,6 @@
 """The entry points as a user calls them: in a process of their own, from the project's folder."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.conftest import ROOT
 
@@ -94,7 +96,6 @@ def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path:
         (["trainer.epochs=3"], "error: Could not override 'trainer.epochs'."),
         (["data=superglue_jsonl"], "error: data.root is missing: set it"),
         (["seed=one"], "error: seed='one': should be a valid integer"),
-        (["-m", "trainer=ddp"], "error: trainer.devices=2: a sweep (-m) takes one device a run"),
         (["optim.lr=0"], "error: optim.lr=0: should be greater than 0"),
         (
             ["data=superglue_jsonl", "data.root=/nowhere"],
@@ -106,14 +107,48 @@ def test_bad_input_is_one_line_and_an_exit_code(arguments: Command, message: str
     result = call("train.py", *arguments, f"output_root={tmp_path}")
     assert result.returncode == 1
     assert result.stderr.startswith(message) and result.stderr.count("\n") == 1
-    assert "-m" in arguments or (result.stdout == "" and list(tmp_path.iterdir()) == [])
+    assert result.stdout == "" and list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_fails_does_not_keep_a_sweep_from_going_on(tiny: Command, tmp_path: Path) -> None:
-    result = call("train.py", "-m", *tiny, "prompt.length=0,3", "sweep=two")
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
+    tiny: Command, tmp_path: Path, launcher: str
+) -> None:
+    if launcher == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="hydra-joblib-launcher is not installed")
+    result = call(
+        "train.py", "-m", *tiny, "prompt.length=0,3", "trainer.max_steps=1,2", "sweep=two", f"hydra/launcher={launcher}"
+    )
     assert result.returncode == 1
     assert "error: prompt.length=0: should be greater than or equal to 1" in result.stderr
-    assert len(list(tmp_path.glob("two/cb/*/result.json"))) == 1
+    *_, first, second = result.stderr.splitlines()
+    assert "error: 2 of the sweep's runs failed:" in result.stderr
+    assert all("prompt.length=0: should be greater" in line and "prompt.length=0" in line for line in (first, second))
+    assert len(list(tmp_path.glob("two/cb/*/result.json"))) == 2
+    assert not list((tmp_path / "two").glob(".failed-*"))
+
+
+def test_a_sweep_over_several_devices_is_refused(tmp_path: Path) -> None:
+    result = call("train.py", "-m", "trainer=ddp", f"output_root={tmp_path}")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: trainer.devices=2: a sweep (-m) takes one device a run")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_optuna_finds_a_better_learning_rate_than_the_worst(tmp_path: Path) -> None:
+    """`train.py` returns its objective, so a Hydra sweeper can search for the best settings."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
+    result = call(
+        "train.py", "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.sampler.seed=0", "hydra.sweeper.direction=minimize", "optim.lr=tag(log,interval(0.00001,0.1))",
+        "task=cb", "prompt=random", "trainer=cpu", "trainer.max_steps=32", "trainer.batch_size=16", "sweep=search",
+        f"output_root={tmp_path}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    losses = [json.loads(path.read_text())["selection"]["loss"] for path in tmp_path.glob("search/cb/*/result.json")]
+    (best,) = tmp_path.rglob("optimization_results.yaml")
+    found = yaml.safe_load(best.read_text())["best_value"]
+    assert len(losses) == 4 and found == pytest.approx(min(losses)) and found < 0.9 * max(losses)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The model that comes with the package, and how it is made."""
+"""The microworld's model: the shipped weights and scores, and its pretraining."""
 
 import json
 import sys
@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from softprompt.microworld.__main__ import main
 
 from softprompt.backbone import load_backbone, local_folder
 from softprompt.parsing import parse_microworld_data, parse_task_settings
+from softprompt.pretraining.__main__ import main
 from softprompt.pretraining.card import model_scores
 from softprompt.pretraining.lessons import taught_instructions
 from softprompt.pretraining.pretrain import Recipe, pretrain
@@ -33,27 +33,28 @@ def shipped(name: str) -> dict:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_shipped_weights_score_what_the_card_says(task: str) -> None:
+def test_the_shipped_weights_have_the_scores_of_the_model_card(task: str) -> None:
     backbone = load_backbone(MODEL, torch.float32)
-    scores, said = model_scores(backbone, TASKS[task], DATA), shipped("scores.json")[task]
-    assert scores.keys() == said.keys()
-    for name, share in scores.items():
-        # Another machine's arithmetic may turn an answer or two that are nearly tied.
-        assert share == pytest.approx(said[name], abs=0.011), name
+    scores, shipped_scores = model_scores(backbone, TASKS[task], DATA), shipped("scores.json")[task]
+    assert scores.keys() == shipped_scores.keys()
+    for name, score in scores.items():
+        # Rounding on another machine may change an answer or two whose logits are nearly equal.
+        assert score == pytest.approx(shipped_scores[name], abs=0.011), name
     row = next(
         line for line in (FOLDER / "README.md").read_text().splitlines() if line.startswith(f"| {task} |")
     )
-    assert f"| {said['instruction']:.3f} |" in row and f"| {said['no_prompt']:.3f} |" in row
+    assert f"| {shipped_scores['instruction']:.3f} |" in row
+    assert f"| {shipped_scores['no_prompt']:.3f} |" in row
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_instruction_is_what_a_prompt_must_supply(task: str) -> None:
+def test_the_model_needs_the_instruction(task: str) -> None:
     scores = shipped("scores.json")[task]
     assert scores["instruction"] >= 0.95
     assert scores["no_prompt"] <= 0.60
 
 
-def test_difficulty_is_measured_over_the_wordings_that_were_taught() -> None:
+def test_analyze_yaml_has_the_wordings_that_were_taught() -> None:
     wordings = yaml.safe_load((ROOT / "conf/analyze.yaml").read_text())["wordings"]
     for name, task in TASKS.items():
         assert [task.instruction, *wordings[name]] == list(taught_instructions(task))
@@ -69,7 +70,7 @@ def test_the_truth_is_what_was_taught() -> None:
         )
 
 
-def test_it_is_small_and_holds_no_pickle() -> None:
+def test_the_model_folder_is_small_and_contains_no_pickle() -> None:
     files = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
     assert sum(files.values()) < 8_000_000
     assert {Path(name).suffix for name in files} <= {".json", ".safetensors", ".md"}
@@ -78,21 +79,25 @@ def test_it_is_small_and_holds_no_pickle() -> None:
 def test_pretraining_is_reproducible_and_learns() -> None:
     losses: list[list[float]] = [[], []]
     weights = []
-    for run in (0, 1):
+    for repeat in (0, 1):
         backbone = pretrain(
-            list(TASKS.values()), Recipe(steps=12, batch_size=8), lambda _, x, r=run: losses[r].append(x)
+            list(TASKS.values()),
+            Recipe(steps=12, batch_size=8),
+            lambda _, loss, repeat=repeat: losses[repeat].append(loss),
         )
         weights.append(backbone.model.state_dict())
     assert losses[0] == losses[1] and losses[0][-1] < losses[0][0]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_the_model_can_be_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_pretraining_command_writes_a_model_that_can_be_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     folder = tmp_path / "model"
     monkeypatch.setattr(sys, "argv", ["micro-model", "--steps", "4", "--output", str(folder)])
-    # Fewer records to score: here the files matter, not the numbers.
+    # Fewer records, to score faster: this test is about the files, not the scores.
     monkeypatch.setattr(
-        "softprompt.microworld.__main__.parse_microworld_data",
+        "softprompt.pretraining.__main__.parse_microworld_data",
         lambda _: replace(DATA, train=20, validation=20),
     )
     main()
@@ -105,7 +110,7 @@ def test_the_model_can_be_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run.result()["tuned"]["exact_match"] < 0.9
 
 
-def test_without_arguments_a_prompt_is_trained_on_it(tmp_path: Path) -> None:
+def test_a_prompt_is_trained_on_the_microworld_by_default(tmp_path: Path) -> None:
     (run,) = train_pack([composed("trainer.max_epochs=1", f"output_root={tmp_path}")], Console(quiet=True))
     result = run.result()
     assert result["backbone"]["id"] == "microworld" and result["tuned"]["exact_match"] >= 0.95

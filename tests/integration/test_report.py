@@ -1,4 +1,4 @@
-"""A small sweep, from its runs to the page, which is opened in a browser where there is one."""
+"""The report on a small sweep; the page is opened in a browser if there is one."""
 
 import csv
 import hashlib
@@ -16,7 +16,8 @@ from rich.console import Console
 
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
-from softprompt.report.write import PARTS, write_report
+from softprompt.report import registry, sections
+from softprompt.report.write import write_report
 from softprompt.settings import AnalysisSettings, Published
 from softprompt.training.pack import train_pack
 from tests.conftest import WORDS, composed, make_model, make_tokenizer
@@ -25,7 +26,7 @@ HOSTILE = "<script>document.title='owned'</script>"
 BROWSER = shutil.which("chromium")
 ANALYSIS = AnalysisSettings(
     sweep="-",
-    parts=list(PARTS),
+    parts=None,
     neighbours=2,
     alignment="resample",
     lexicon=["dog"],
@@ -37,7 +38,7 @@ ANALYSIS = AnalysisSettings(
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
-    """Three tasks, two starts, two seeds, on a model whose vocabulary is out to get us."""
+    """Three tasks, two initialisers, two seeds; the model's vocabulary has tokens that a page must escape."""
     root = tmp_path_factory.mktemp("sweep")
     model = root / "model"
     make_model("bloom").save_pretrained(model)
@@ -61,16 +62,16 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
 def test_every_table_and_figure_is_there(sweep: Path) -> None:
     made = sweep / "analysis"
     tables = {path.stem for path in (made / "tables").glob("*.csv")}
-    assert tables >= {
-        "scores", "scores_by_task", "starts", "neighbours", "kept", "calibration", "tsne", "norms", "distances",
-        "equidistance", "transfer", "similarity", "correlation", "attribution", "kept_against_others", "discretised",
-        "words", "difficulty", "difficulty_correlation", "wordings",
+    assert tables == {
+        "scores", "scores_by_task", "steps_to_level", "neighbours", "kept_rows", "precision", "ablation",
+        "kept_vs_others", "hard_prompt", "hard_prompt_texts", "projection", "norms", "distances", "equidistance",
+        "difficulty", "difficulty_correlation", "wordings", "transfer", "similarity", "similarity_correlation",
     }  # fmt: skip
     for name in (
         "learning_curves",
         "neighbours_cb",
-        "attribution_cb",
-        "tsne",
+        "ablation_cb",
+        "projection",
         "norms",
         "transfer",
         "similarity",
@@ -80,7 +81,7 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
         assert (made / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     about = json.loads((made / "analysis.json").read_text())
     assert len(about["runs"]) == 12 and len({run["prompt"] for run in about["runs"]}) == 12
-    assert set(about["tables"]["Scores"]) == {"scores_by_task", "starts", "scores"}
+    assert set(about["tables"]["Scores"]) == {"scores_by_task", "steps_to_level", "scores"}
     prompt = next(sweep.glob(f"*/{about['runs'][0]['run']}/prompt.safetensors"))
     assert about["runs"][0]["prompt"] == hashlib.sha256(prompt.read_bytes()).hexdigest()
 
@@ -88,8 +89,8 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
 def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
     transfer = pd.read_csv(sweep / "analysis/tables/transfer.csv")
     results = [json.loads(path.read_text()) for path in sweep.glob("*/*/result.json")]
-    own = transfer[(transfer["source"] == transfer["target"]) & (transfer["score"] == "exact match")]
-    for row in own.to_dict("records"):
+    same_task = transfer[(transfer["source"] == transfer["target"]) & (transfer["score"] == "exact match")]
+    for row in same_task.to_dict("records"):
         runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
         tuned = sum(run["tuned"]["exact_match"] for run in runs) / len(runs)
         bare = runs[0]["baselines"]["no_prompt"]["exact_match"]
@@ -98,25 +99,24 @@ def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
     for row in ranked.to_dict("records"):
         runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
         tuned = sum(run["tuned"]["rank_accuracy"] for run in runs) / len(runs)
-        assert row["exact_match"] == pytest.approx(tuned, abs=1e-4)
+        assert row["with_prompt"] == pytest.approx(tuned, abs=1e-4)
 
 
-def test_an_untrained_text_prompt_is_near_to_its_own_tokens(sweep: Path) -> None:
+def test_a_hardly_tuned_text_prompt_keeps_its_tokens(sweep: Path) -> None:
     neighbours = pd.read_csv(sweep / "analysis/tables/neighbours.csv", keep_default_na=False)
-    first = neighbours[
+    nearest = neighbours[
         (neighbours["rank"] == 1)
         & (neighbours["variant"] == "text")
         & (neighbours["space"] == "raw")
         & (neighbours["prompt"] == "tuned")
     ]
-    assert (
-        first["kept"].astype(str).eq("True").mean() > 0.9
-    )  # two epochs move a row by less than the way to the next token
-    assert (first["moved"].astype(float) > 0).all()
+    # In two epochs a row moves less than the distance to another token.
+    assert nearest["kept"].astype(str).eq("True").mean() > 0.9
+    assert (nearest["distance_from_initial"].astype(float) > 0).all()
     assert "dog" in set(neighbours.loc[neighbours["in_lexicon"].astype(str) == "True", "token"])
 
 
-def test_asking_again_computes_nothing_anew_and_draws_the_same(
+def test_a_second_report_uses_the_cached_answers_and_is_equal(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "small"
@@ -128,16 +128,74 @@ def test_asking_again_computes_nothing_anew_and_draws_the_same(
     before = [path.read_bytes() for path in drawn]
     for path in drawn:
         path.unlink()
-    monkeypatch.setattr("softprompt.study.score_all", None)
+    monkeypatch.setattr("softprompt.answers.score_all", None)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
     assert [path.read_bytes() for path in drawn] == before
 
 
-def test_one_part_can_be_asked_for(sweep: Path, tmp_path: Path) -> None:
+def test_a_report_of_one_part(sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
-    write_report(replace(ANALYSIS, sweep=str(copy), parts=["tsne"]), Console(quiet=True))
-    assert [path.name for path in (copy / "analysis/tables").iterdir()] == ["tsne.csv"]
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["projection"]), Console(quiet=True))
+    assert [path.name for path in (copy / "analysis/tables").iterdir()] == ["projection.csv"]
+
+
+NEW_READING = """
+import pandas as pd
+
+from softprompt.report.registry import Section, section
+
+
+def length_table(labels, prompts):
+    return labels.assign(rows=[len(prompt) for prompt in prompts])
+
+
+@section(place=15)
+def lengths(study, settings):
+    table = length_table(study.labels, [prompt.matrix for prompt in study.prompts])
+    finding = f"The longest prompt has {table['rows'].max()} rows."
+    return Section("Lengths of prompts", "Rows per prompt.", [finding], tables={"lengths": table})
+"""
+
+
+def test_a_new_section_is_found_without_another_edit(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lengths.py").write_text(NEW_READING)
+    monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "_places", dict(registry._places))
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy)
+    assert list(registry.all_sections())[:3] == ["scores", "lengths", "neighbours"]
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["lengths", "norms"]), Console(quiet=True))
+    page = (copy / "analysis/report.html").read_text()
+    assert page.index("The longest prompt has") < page.index("Norms and distances")
+    about = json.loads((copy / "analysis/analysis.json").read_text())
+    assert about["tables"]["Lengths of prompts"] == ["lengths"]
+    assert len(pd.read_csv(copy / "analysis/tables/lengths.csv")) == 12
+
+
+def test_an_unknown_part_is_refused_with_the_known_ones(sweep: Path) -> None:
+    with pytest.raises(UserError) as error:
+        write_report(replace(ANALYSIS, sweep=str(sweep), parts=["scores", "tsne"]), Console(quiet=True))
+    assert str(error.value) == (
+        "parts='tsne': there is no such part; the parts are scores, neighbours, precision, ablation, hard_prompt, "
+        "projection, norms, difficulty, transfer, similarity"
+    )
+
+
+def test_the_page_explains_the_spaces_once_before_they_are_named(sweep: Path, tmp_path: Path) -> None:
+    page = (sweep / "analysis/report.html").read_text()
+    assert page.count("compared in three spaces") == 1
+    body = page[page.index("<section") :]
+    assert (
+        body.index("<h2>Nearest tokens</h2>") < body.index("compared in three spaces") < body.index("(raw)")
+    )
+    assert "as read" not in page
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy)
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
+    assert "compared in three spaces" not in (copy / "analysis/report.html").read_text()
 
 
 def test_a_single_run_has_a_report_too(sweep: Path, tmp_path: Path) -> None:
@@ -156,7 +214,7 @@ def test_prompts_of_two_models_are_not_compared(sweep: Path, tmp_path: Path) -> 
         write_report(replace(ANALYSIS, sweep=str(copy)), Console(quiet=True))
 
 
-def test_a_sweep_that_was_watched_has_its_report_watched(sweep: Path, tmp_path: Path) -> None:
+def test_a_sweep_with_wandb_logs_its_report_to_wandb(sweep: Path, tmp_path: Path) -> None:
     run = next(sweep.glob("cb/text-seed0-*"))
     copy = tmp_path / "one" / "cb" / run.name
     shutil.copytree(run, copy)
@@ -172,8 +230,8 @@ def test_a_sweep_that_was_watched_has_its_report_watched(sweep: Path, tmp_path: 
     )
 
 
-def test_an_ablation_s_runs_are_told_apart(sweep: Path, tmp_path: Path) -> None:
-    """The same task and start with another optimiser is another variant, in every table."""
+def test_runs_with_different_optimisers_are_different_variants(sweep: Path, tmp_path: Path) -> None:
+    """The same task and initialiser with another optimiser is another variant, in every table."""
     for run in sorted(sweep.glob("cb/text-*")):
         for optimiser in ("adam", "sgd"):
             copy = tmp_path / "two" / "cb" / f"{optimiser}-{run.name}"
@@ -188,15 +246,14 @@ def test_an_ablation_s_runs_are_told_apart(sweep: Path, tmp_path: Path) -> None:
         replace(ANALYSIS, sweep=str(tmp_path / "two"), parts=["scores", "transfer"]), Console(quiet=True)
     )
     tables = tmp_path / "two/analysis/tables"
-    for name in ("scores_by_task", "starts", "transfer"):
+    for name in ("scores_by_task", "steps_to_level", "transfer"):
         assert set(pd.read_csv(tables / f"{name}.csv")["variant"]) == {"text, adam", "text, sgd"}, name
     assert (tmp_path / "two/analysis/figures/transfer_text_sgd.pdf").exists()
 
 
-def test_attribution_is_the_runs_own_loss(sweep: Path) -> None:
-    """With all its examples, a row set back to what it is costs nothing, and the rest is finite."""
-    table = pd.read_csv(sweep / "analysis/tables/attribution.csv")
-    assert set(table["edit"]) == {"dropped", "as it started", "nearest token", "mean embedding"}
+def test_every_row_of_every_run_is_ablated(sweep: Path) -> None:
+    table = pd.read_csv(sweep / "analysis/tables/ablation.csv")
+    assert set(table["edit"]) == {"dropped", "initial row", "nearest token", "mean embedding"}
     assert table["loss_change"].notna().all() and (table["examples"] == 3).all()
     per_run = table.groupby("run")["row"].nunique()
     rows = {
@@ -206,49 +263,51 @@ def test_attribution_is_the_runs_own_loss(sweep: Path) -> None:
     assert per_run.to_dict() == rows
 
 
-def test_a_run_that_started_from_no_tokens_has_a_report(sweep: Path, tmp_path: Path) -> None:
+def test_a_run_without_initial_tokens_has_a_report(sweep: Path, tmp_path: Path) -> None:
     run = next(sweep.glob("cb/random-seed0-*"))
     shutil.copytree(run, tmp_path / "one" / "cb" / run.name)
-    parts = ["scores", "neighbours", "calibration", "attribution", "similarity", "difficulty"]
+    parts = ["scores", "neighbours", "precision", "ablation", "similarity", "difficulty"]
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=parts), Console(quiet=True))
     assert (tmp_path / "one/analysis/report.html").exists()
 
 
-def test_a_start_that_lacks_a_task_is_compared_over_its_own(sweep: Path, tmp_path: Path) -> None:
+def test_a_variant_without_runs_of_a_task_is_compared_over_the_others(sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy)
     for run in copy.glob("cb/random-*"):
         shutil.rmtree(run)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["similarity"]), Console(quiet=True))
-    table = pd.read_csv(copy / "analysis/tables/correlation.csv")
-    assert set(table["variant"]) == {"text"}  # two tasks are too few for the other
+    table = pd.read_csv(copy / "analysis/tables/similarity_correlation.csv")
+    assert set(table["variant"]) == {"text"}  # the other has two tasks, which are too few
 
 
-def test_runs_that_kept_their_start_say_nothing_about_distances(sweep: Path, tmp_path: Path) -> None:
+def test_runs_that_kept_their_initial_prompt_are_left_out_of_equidistance(
+    sweep: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     path = next(copy.glob("cb/text-seed0-*/result.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "best_step": 0}))
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["norms"]), Console(quiet=True))
-    found = {}
+    groups = {}
     for folder in (sweep, copy):
         table = pd.read_csv(folder / "analysis/tables/equidistance.csv")
-        found[folder] = set(zip(table["task"], table["variant"], strict=True))
-    assert found[sweep] - found[copy] == {("cb", "text")}
+        groups[folder] = set(zip(table["task"], table["variant"], strict=True))
+    assert groups[sweep] - groups[copy] == {("cb", "text")}
 
 
-def test_a_model_that_changed_since_is_not_read(sweep: Path, tmp_path: Path) -> None:
+def test_a_model_that_has_changed_is_refused(sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     path = next(copy.glob("cb/text-seed0-*/result.json"))
     result = json.loads(path.read_text())
     result["hashes"]["model/config.json"] = "0"
     path.write_text(json.dumps(result))
-    with pytest.raises(UserError, match=r"was trained with another model/config\.json than is there now"):
+    with pytest.raises(UserError, match=r"model/config\.json has changed since this run was trained"):
         write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
 
 
-def test_a_prompt_that_another_task_s_texts_do_not_fit_behind_is_an_error(
+def test_a_prompt_too_long_for_another_task_s_texts_is_an_error(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "small"
@@ -258,7 +317,7 @@ def test_a_prompt_that_another_task_s_texts_do_not_fit_behind_is_an_error(
         write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
 
 
-def test_the_page_escapes_what_it_shows(sweep: Path) -> None:
+def test_the_page_escapes_tokens(sweep: Path) -> None:
     page = (sweep / "analysis/report.html").read_text()
     assert HOSTILE not in page and "&lt;script&gt;" in page
     assert "<script" not in page
@@ -276,9 +335,9 @@ def test_a_browser_shows_the_page_without_errors_or_requests(sweep: Path, tmp_pa
         ],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert "What the prompts of" in result.stdout
+    assert "Soft prompts of" in result.stdout
     assert "<title>owned" not in result.stdout
-    # The page's own policy forbids scripts and requests; what it would have to forbid would show on the console.
+    # The page's policy forbids scripts and requests; an attempt would be reported on the console.
     assert "default-src 'none'" in result.stdout
     assert "CONSOLE" not in result.stderr
     rows = len(list(csv.reader((sweep / "analysis/tables/scores.csv").open())))

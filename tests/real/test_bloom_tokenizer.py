@@ -1,4 +1,4 @@
-"""The paper's row counts, where the real BLOOM tokenizer is in the Hugging Face cache."""
+"""Token counts of the instructions, as in the reference study. Needs BLOOM's tokenizer in the Hugging Face cache."""
 
 import hashlib
 from pathlib import Path

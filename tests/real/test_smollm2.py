@@ -1,4 +1,4 @@
-"""A real language model, where `make install-smollm2` has put one."""
+"""Tests with a real language model. Needs the package that `make install-smollm2` installs."""
 
 import importlib.util
 
@@ -34,12 +34,12 @@ def smollm2() -> Backbone:
 
 def example(smollm2: Backbone, text: str, answers: list[str]) -> Example:
     ids = smollm2.tokenizer(text)["input_ids"]
-    tails = [smollm2.tokenizer(f" {answer}")["input_ids"] for answer in answers]
+    answer_ids = [smollm2.tokenizer(f" {answer}")["input_ids"] for answer in answers]
     eos = smollm2.tokenizer.eos_token_id
-    return Example(tuple(ids), tuple((*tail, eos) for tail in tails), 0, "here")
+    return Example(tuple(ids), tuple((*answer, eos) for answer in answer_ids), 0, "here")
 
 
-def test_it_knows_some_of_the_world(smollm2: Backbone) -> None:
+def test_it_knows_a_simple_fact(smollm2: Backbone) -> None:
     question = example(smollm2, "The capital of France is", ["Paris", "Berlin", "Madrid"])
     scores = score_answers(smollm2, [torch.empty(0, smollm2.width)], [question])
     assert scores.log_probability.argmax().item() == 0
@@ -51,16 +51,17 @@ def test_logits_and_gradients_equal_the_concatenated_forward(smollm2: Backbone) 
         "A much longer premise about a dog that does not sleep at all.\nAnswer:",
     ]
     examples = [example(smollm2, text, ["entailment"]) for text in texts]
-    batch = Batch.of_pairs([(e.text_ids, e.answers[0]) for e in examples])
-    start = smollm2.embed(smollm2.tokenizer("Does the premise entail the hypothesis?")["input_ids"])
+    batch = Batch.of_pairs([(example.text_ids, example.answers[0]) for example in examples])
+    start = smollm2.embed_text("Does the premise entail the hypothesis?")  # [n, d]
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     loss = F.cross_entropy(smollm2.answer_logits([ours], batch), batch.answer_ids)
-    reference = []
-    for e in examples:
-        embedded = smollm2.model.get_input_embeddings()(torch.tensor([*e.text_ids, *e.answers[0]]))
-        logits = smollm2.model(inputs_embeds=torch.cat([theirs, embedded])[None]).logits[0]
-        reference.append(logits[-len(e.answers[0]) - 1 : -1])
-    expected = F.cross_entropy(torch.cat(reference), batch.answer_ids)
+    answer_logits = []
+    for text, (answer,) in ((example.text_ids, example.answers) for example in examples):
+        embedded = smollm2.model.get_input_embeddings()(torch.tensor([*text, *answer]))  # [M, d]
+        inputs = torch.cat([theirs, embedded])[None]  # [1, n + M, d]
+        logits = smollm2.model(inputs_embeds=inputs).logits[0]  # [n + M, V]
+        answer_logits.append(logits[-len(answer) - 1 : -1])
+    expected = F.cross_entropy(torch.cat(answer_logits), batch.answer_ids)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     loss.backward()
     expected.backward()

@@ -1,4 +1,4 @@
-"""The official SuperGLUE files, where they are at hand: SUPERGLUE=<folder>, or ../shared/superglue."""
+"""Tests with the official SuperGLUE files, in the folder SUPERGLUE=<folder> or ../shared/superglue."""
 
 import os
 from pathlib import Path
@@ -39,20 +39,21 @@ def test_all_records_load_and_render(name: str) -> None:
 
 @pytest.mark.parametrize("name", MAJORITY)
 def test_majority_class_on_validation(name: str) -> None:
-    labels = [render(task(name), r).label for r in read_records(data(), task(name)).splits["validation"]]
+    records = read_records(data(), task(name)).splits["validation"]
+    labels = [render(task(name), record).label for record in records]
     share = max(labels.count(label) for label in set(labels)) / len(labels)
     assert share == pytest.approx(MAJORITY[name], abs=5e-4)
 
 
-def test_wsc_quirks_are_kept_as_they_are() -> None:
+def test_irregular_wsc_records_are_not_changed() -> None:
     path = SUPERGLUE / "WSC" / "train.jsonl"
-    records = {r.fields["idx"]: r for r in parse_jsonl(path.read_bytes(), path)}
-    for i in (234, 380):
-        span = str(records[i].fields["span1_text"])
-        assert "\n" in span and span not in str(records[i].fields["text"])
+    records = {record.fields["idx"]: record for record in parse_jsonl(path.read_bytes(), path)}
+    for idx in (234, 380):
+        span = str(records[idx].fields["span1_text"])
+        assert "\n" in span and span not in str(records[idx].fields["text"])
         assert (
             "span1_text: willow-towered Canopy Huntertropic wrestles\n"
-            in render(task("wsc"), records[i]).text
+            in render(task("wsc"), records[idx]).text
         )
     words = str(records[433].fields["text"]).split(" ")
     assert words[int(str(records[433].fields["span1_index"]))] == "Emma's"
@@ -61,7 +62,7 @@ def test_wsc_quirks_are_kept_as_they_are() -> None:
     assert "span1_text: Emma\n" in rendered.text and "span2_text: " in rendered.text
 
 
-def test_a_copa_text_carries_its_question() -> None:
+def test_a_copa_text_ends_with_its_question() -> None:
     record = read_records(data(), task("copa")).splits["train"][0]
     rendered = render(task("copa"), record)
     assert rendered.text.endswith("Question: cause\nAnswer:")

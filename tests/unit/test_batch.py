@@ -1,7 +1,7 @@
 from softprompt.data.batch import Batch
 
 
-def test_sequences_are_laid_end_to_end():
+def test_texts_and_answers_are_concatenated():
     batch = Batch.of_pairs([([5, 6], [7, 2]), ([8], [2]), ([9, 10, 11], [12, 13, 2])], [0, 1, 0])
     assert batch.text_ids.tolist() == [5, 6, 8, 9, 10, 11]
     assert batch.text_lengths.tolist() == [2, 1, 3]
@@ -10,7 +10,7 @@ def test_sequences_are_laid_end_to_end():
     assert batch.answer_ids.tolist() == [7, 2, 2, 12, 13, 2]
     assert batch.answer_of_token.tolist() == [0, 0, 1, 2, 2, 2]
     assert batch.text_of.tolist() == [0, 1, 2]
-    assert [read.tolist() for read in batch.read_ids] == [[7], [], [12, 13]]
+    assert [ids.tolist() for ids in batch.read_ids] == [[7], [], [12, 13]]
 
 
 def test_several_answers_share_a_text():

@@ -1,4 +1,4 @@
-"""Figures hold any script and any token, on paper and on the page."""
+"""Figures show any script and any token, in files and on the page."""
 
 import re
 import warnings
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from softprompt.report.drawing import SVG
-from softprompt.report.figures import neighbours
+from softprompt.report.sections.neighbours import figure_of
 
 WORDS = [
     "صحيح",
@@ -32,25 +32,25 @@ WORDS = [
 def table() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"run": "a", "row": row, "rank": 1, "started_as": word, "token": word, "of_start": row % 2 == 0,
-             "in_lexicon": False, "cosine": 0.5}
+            {"run": "a", "row": row, "rank": 1, "initial_token": word, "token": word, "cosine": 0.5,
+             "among_initial_tokens": row % 2 == 0, "in_lexicon": False}
             for row, word in enumerate(WORDS)
         ]
     )  # fmt: skip
 
 
-def test_every_script_is_drawn_without_a_word_on_the_terminal(
+def test_every_script_is_drawn_without_warnings(
     table: pd.DataFrame, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        neighbours(table, "any").save(tmp_path, "any")
+        figure_of(table, "any").save(tmp_path, "any")
     assert (tmp_path / "any.png").stat().st_size > 5000 and (tmp_path / "any.pdf").stat().st_size > 5000
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_page_s_figure_has_text_that_can_be_found_and_read_out(table: pd.DataFrame) -> None:
-    svg = neighbours(table, "any").svg()
+def test_the_svg_has_real_text_and_tips(table: pd.DataFrame) -> None:
+    svg = figure_of(table, "any").svg()
     root = ElementTree.fromstring(svg)
     shown = {element.text for element in root.iter(f"{{{SVG}}}text")}
     assert {word.replace(" ", "▁") for word in WORDS} <= shown
@@ -59,10 +59,10 @@ def test_the_page_s_figure_has_text_that_can_be_found_and_read_out(table: pd.Dat
     assert "<script>" not in svg and "Noto" not in svg
 
 
-def test_the_same_figure_is_the_same_file(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_equal_figures_are_equal_files(table: pd.DataFrame, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        neighbours(table, "any").save(tmp_path, name)
+        figure_of(table, "any").save(tmp_path, name)
     for kind in ("png", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
-    assert neighbours(table, "any").svg() == neighbours(table, "any").svg()
-    assert not re.search(r"\d{4}-\d\d-\d\dT", neighbours(table, "any").svg())
+    assert figure_of(table, "any").svg() == figure_of(table, "any").svg()
+    assert not re.search(r"\d{4}-\d\d-\d\dT", figure_of(table, "any").svg())

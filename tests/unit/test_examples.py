@@ -47,7 +47,7 @@ def test_a_tokenizer_without_end_of_sequence_is_refused(settings):
 
 def test_examples_that_do_not_fit_the_context_are_refused():
     example = Example((5,) * 10, ((6, 2), (6, 7, 2)), 0, "here:1")
-    check_lengths([example], 4, 16)  # the last token of an answer is predicted, never read
+    check_lengths([example], 4, 16)  # the last token of an answer is predicted and never an input
     check_lengths([example], 1000, None)
     with pytest.raises(
         UserError, match=r"^here:1: 5 prompt rows and 13 tokens do not fit the model's context of 16"
@@ -55,7 +55,7 @@ def test_examples_that_do_not_fit_the_context_are_refused():
         check_lengths([example], 5, 16)
 
 
-def test_a_text_in_another_language_than_the_model_s_is_refused(settings, tokenizer):
+def test_texts_of_mostly_unknown_words_are_refused(settings, tokenizer):
     texts = [Rendered("eine Katze schläft Answer:", 0, "here:1"), Rendered("ein Hund Answer:", 0, "here:2")]
     with pytest.raises(
         UserError, match=r"does not know 71% of the words in texts like 'eine Katze schläft Answer:'"

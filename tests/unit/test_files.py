@@ -4,12 +4,12 @@ from softprompt.errors import UserError
 from softprompt.files import read_json, write_atomically
 
 
-def test_a_file_appears_whole_and_alone(tmp_path):
+def test_a_write_replaces_the_content_and_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "new" / "file.txt"
     write_atomically(path, "one")
     write_atomically(path, b"two")
     assert path.read_text() == "two"
-    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path, monkeypatch):
@@ -26,7 +26,7 @@ def test_a_failed_write_leaves_the_old_content(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]"])
-def test_what_is_no_json_object_is_refused(tmp_path, content):
+def test_a_file_without_a_json_object_is_refused(tmp_path, content):
     (tmp_path / "f.json").write_text(content)
     with pytest.raises(UserError, match=r"f\.json: "):
         read_json(tmp_path / "f.json")

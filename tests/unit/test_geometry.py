@@ -41,7 +41,7 @@ def test_alignments_by_hand():
 
 
 @given(st.sampled_from(sorted(ALIGNMENTS)), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
-def test_distances_are_symmetric_and_nought_to_oneself(alignment: str, n: int, m: int, seed: int):
+def test_distances_are_symmetric_and_zero_to_itself(alignment: str, n: int, m: int, seed: int):
     generator = torch.Generator().manual_seed(seed)
     first, second = torch.randn(n, 3, generator=generator), torch.randn(m, 3, generator=generator)
     align = ALIGNMENTS[alignment]
@@ -61,11 +61,13 @@ def test_every_pair_has_a_distance():
     assert table["distance"].iloc[0] == pytest.approx(2**0.5)
 
 
-def test_equidistant_prompts_vary_by_nothing():
+def test_equidistant_prompts_have_no_variation():
     corners = list(torch.eye(4)[:, None])
     table = distance_table(list("rstu"), ["a"] * 4, corners, "truncate")
     row = equidistance_table(table).iloc[0]
-    assert row["mean"] == pytest.approx(2**0.5) and row["variation"] == pytest.approx(0, abs=1e-6)
+    assert row["mean"] == pytest.approx(2**0.5) and row["coefficient_of_variation"] == pytest.approx(
+        0, abs=1e-6
+    )
     assert row["pairs"] == 6 and row["high"] == pytest.approx(0, abs=1e-6)
 
 
@@ -73,8 +75,8 @@ def test_prompts_on_a_line_are_not_equidistant():
     line = [torch.tensor([[float(i)]]) for i in range(4)]
     row = equidistance_table(distance_table(list("rstu"), ["a"] * 4, line, "truncate")).iloc[0]
     distances = np.array([1, 2, 3, 1, 2, 1])
-    assert row["variation"] == pytest.approx(distances.std() / distances.mean())
-    assert row["low"] <= row["variation"] <= row["high"]
+    assert row["coefficient_of_variation"] == pytest.approx(distances.std() / distances.mean())
+    assert row["low"] <= row["coefficient_of_variation"] <= row["high"]
 
 
 def test_the_nearest_run_of_each():
@@ -84,12 +86,12 @@ def test_the_nearest_run_of_each():
     assert nearest_run(distances) == {"a": "b", "b": "a", "c": "b"}
 
 
-def test_equal_prompts_count_as_distances_of_nought():
-    """Three times the same prompt and one other: three distances are 0 and three are 1."""
+def test_equal_prompts_count_as_distances_of_zero():
+    """Three equal prompts and another: three distances are 0 and three are 1."""
     prompts = [torch.zeros(1, 1)] * 3 + [torch.ones(1, 1)]
     distances = distance_table(list("abcd"), ["x"] * 4, prompts, "pad")
     (row,) = equidistance_table(distances).to_dict("records")
-    assert row["mean"] == 0.5 and row["variation"] == pytest.approx(1.0)
+    assert row["mean"] == 0.5 and row["coefficient_of_variation"] == pytest.approx(1.0)
     assert row["low"] < 1.0 <= row["high"]
     same = equidistance_table(distance_table(list("ab"), ["x"] * 2, prompts[:2], "pad"))
-    assert np.isnan(same["variation"]).all()
+    assert np.isnan(same["coefficient_of_variation"]).all()

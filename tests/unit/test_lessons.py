@@ -1,4 +1,4 @@
-"""What the microworld's model is taught."""
+"""The lessons and the tokenizer that the microworld's model is pretrained with."""
 
 import re
 from collections import Counter
@@ -30,17 +30,17 @@ def test_lessons_are_reproducible():
     assert lessons(50) != lessons(50, seed=1)
 
 
-def test_the_tokenizer_knows_every_word_that_is_said():
+def test_the_tokenizer_knows_every_word_of_the_lessons():
     tokenizer = make_tokenizer(TASKS)
     assert 300 <= len(tokenizer) <= 2000
-    said = [f"{lesson.instruction} {lesson.text} {lesson.answer}" for lesson in lessons(1500)]
-    said += [lesson.text for lesson in lessons(300, progress=0.0)]
-    assert not any(tokenizer.unk_token_id in ids for ids in tokenizer(said)["input_ids"])
+    texts = [f"{lesson.instruction} {lesson.text} {lesson.answer}" for lesson in lessons(1500)]
+    texts += [lesson.text for lesson in lessons(300, progress=0.0)]
+    assert not any(tokenizer.unk_token_id in ids for ids in tokenizer(texts)["input_ids"])
     assert tokenizer("Not_entailment!")["input_ids"][:1] == tokenizer("not_entailment")["input_ids"]
     assert [tokenizer.unk_token_id] == tokenizer("quantum")["input_ids"]
 
 
-def test_a_text_is_asked_about_in_many_ways():
+def test_every_text_has_at_least_six_instructions_with_two_wordings_each():
     for folders, questions in QUESTIONS.items():
         assert len(questions) + len(folders) >= 6
         for folder in folders:
@@ -49,49 +49,50 @@ def test_a_text_is_asked_about_in_many_ways():
         assert all(len(wordings) >= 2 for wordings in questions.values())
 
 
-def test_no_wording_means_two_things():
+def test_every_wording_has_one_meaning():
     wordings = [text for task in TASKS for text in taught_instructions(task)]
     wordings += [text for questions in QUESTIONS.values() for texts in questions.values() for text in texts]
-    # CB and RTE share their text, and so the questions about it; nothing else is said twice for one kind of text.
+    # CB and RTE have the same kind of text and share its questions, which occur once here. No wording is repeated.
     assert [text for text, count in Counter(wordings).items() if count > 1] == []
     assert set(PARAPHRASES) == set(SCENES)
 
 
-def test_few_lessons_about_a_text_have_no_instruction_and_ever_more_are_the_tasks():
-    taught = {text for task in TASKS for text in taught_instructions(task)}
+def test_an_eighth_of_lessons_have_no_instruction_and_the_share_of_task_instructions_grows():
+    task_instructions = {text for task in TASKS for text in taught_instructions(task)}
 
     def shares(progress: float) -> tuple[float, float]:
         drawn = [
             lesson for lesson in lessons(3000, progress=progress) if lesson.answer and "span" in lesson.text
         ]
-        asked = [lesson for lesson in drawn if lesson.instruction]
-        return 1 - len(asked) / len(drawn), sum(x.instruction in taught for x in asked) / len(asked)
+        instructed = [lesson for lesson in drawn if lesson.instruction]
+        about_task = sum(lesson.instruction in task_instructions for lesson in instructed)
+        return 1 - len(instructed) / len(drawn), about_task / len(instructed)
 
-    (unasked, early), (_, late) = shares(0.3), shares(1.0)
-    assert unasked == pytest.approx(1 / 8, abs=0.04)
+    (uninstructed, early), (_, late) = shares(0.3), shares(1.0)
+    assert uninstructed == pytest.approx(1 / 8, abs=0.04)
     assert 0.5 < early < 0.68 < late < 0.85
 
 
-def test_lists_to_repeat_come_first():
-    def echoes(progress: float) -> float:
-        drawn = [lesson.text for lesson in lessons(500, progress=progress)]
-        return sum(text.startswith("\nText:") and "span" not in text for text in drawn) / 500
+def test_most_lessons_are_echoes_at_first_and_few_later():
+    def echo_share(progress: float) -> float:
+        texts = [lesson.text for lesson in lessons(500, progress=progress)]
+        return sum(text.startswith("\nText:") and "span" not in text for text in texts) / 500
 
-    assert echoes(0.0) > 0.6 > 0.1 > echoes(0.5) > 0
+    assert echo_share(0.0) > 0.6 > 0.1 > echo_share(0.5) > 0
 
 
-def test_no_lesson_has_a_pair_that_validation_is_about():
-    """Read off the lessons' texts, not their scenes."""
-    held_out = {
+def test_no_lesson_has_a_pair_that_a_validation_label_is_about():
+    """The pairs are parsed from the lessons' texts, not taken from their scenes."""
+    validation_pairs = {
         frozenset(scene.combinations[0])
         for scene in draw_splits("RTE", DATA.seed, DATA.train, DATA.validation)["validation"]
     }
     for lesson in lessons(1500):
         for first, second in re.findall(r"(\w+) is \w+ than the (\w+)", lesson.text):
-            assert frozenset((first, second)) not in held_out
+            assert frozenset((first, second)) not in validation_pairs
 
 
-def test_levels_join_one_after_the_other_and_the_world_grows():
+def test_difficulty_and_vocabulary_grow_with_progress():
     def premises(progress: float) -> list[str]:
         return re.findall(
             r"Premise: (The .*)", "\n".join(lesson.text for lesson in lessons(600, progress=progress))

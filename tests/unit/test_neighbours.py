@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from softprompt.analysis.neighbours import kept_table, nearest_tokens, neighbour_table
+from softprompt.analysis.neighbours import kept_rows_table, nearest_tokens, neighbour_table
 
 TABLE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [-1.0, 0.0]])
 
@@ -15,7 +15,7 @@ def test_nearest_is_by_angle_not_by_length():
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
-def test_pieces_of_the_vocabulary_change_nothing(size: int) -> None:
+def test_chunks_of_the_vocabulary_change_nothing(size: int) -> None:
     generator = torch.Generator().manual_seed(0)
     table, rows = torch.randn(50, 8, generator=generator), torch.randn(6, 8, generator=generator)
     expected = (F.normalize(rows, dim=1) @ F.normalize(table, dim=1).T).topk(5, dim=1)
@@ -34,7 +34,7 @@ def test_a_table_row_per_neighbour():
     )
     assert table.token.tolist() == ["t0", "t2"]
     assert table.kept.tolist() == [False, False]
-    assert table.started_as.tolist() == ["t3", "t3"] and table["rank"].tolist() == [1, 2]
+    assert table.initial_token.tolist() == ["t3", "t3"] and table["rank"].tolist() == [1, 2]
 
 
 def test_kept_rows_are_counted_over_runs():
@@ -46,7 +46,7 @@ def test_kept_rows_are_counted_over_runs():
                 "run": run,
                 "row": row,
                 "rank": rank,
-                "started_as": start,
+                "initial_token": start,
                 "token": token,
                 "kept": token == start,
             }
@@ -55,13 +55,14 @@ def test_kept_rows_are_counted_over_runs():
             for rank in (1, 2)
         ]
     )
-    (row,) = kept_table(neighbours).to_dict("records")
-    assert (row["rows"], row["runs"], row["kept"], row["kept_by_all"], row["which"]) == (2, 2, 0.75, 1, "x")
+    (row,) = kept_rows_table(neighbours).to_dict("records")
+    assert (row["rows"], row["runs"], row["kept_share"]) == (2, 2, 0.75)
+    assert (row["kept_in_every_run"], row["kept_tokens"]) == (1, "x")
 
 
-def test_rows_that_started_from_no_token_keep_none():
+def test_prompts_without_initial_tokens_are_left_out():
     table = neighbour_table(torch.tensor([[0]]), torch.tensor([[1.0]]), [], str).assign(
         task="cb", variant="random", run="a"
     )
-    kept = kept_table(table)
-    assert kept.empty and "kept_by_all" in kept
+    kept = kept_rows_table(table)
+    assert kept.empty and "kept_in_every_run" in kept

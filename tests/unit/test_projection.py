@@ -11,7 +11,7 @@ PROMPTS = [torch.randn(3, 4, generator=GENERATOR) + 10 * (i // 4) for i in range
 LABELS = pd.DataFrame({"task": ["a"] * 4 + ["b"] * 4})
 
 
-def test_it_is_the_same_every_time_and_keeps_tasks_apart():
+def test_it_is_deterministic_and_separates_clusters():
     first, perplexity = projection_table(LABELS, PROMPTS)
     second, _ = projection_table(LABELS, PROMPTS)
     pd.testing.assert_frame_equal(first, second)
@@ -30,6 +30,6 @@ def test_pca_is_scikit_learn_s_on_rows_end_to_end():
     np.testing.assert_allclose(np.abs(table[["pca_x", "pca_y"]]), np.abs(expected), rtol=1e-3, atol=1e-4)
 
 
-def test_shorter_prompts_are_lengthened():
+def test_shorter_prompts_are_padded():
     table, _ = projection_table(LABELS, [*PROMPTS[:7], PROMPTS[7][:1]])
     assert table[["tsne_x", "pca_x"]].notna().all().all()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softprompt.analysis.scores import score_table, start_table, steps_to_reach, task_table
+from softprompt.analysis.scores import score_table, steps_to_level_table, steps_to_reach, task_table
 from softprompt.analysis.statistics import wilson_interval
 
 
@@ -29,7 +29,7 @@ def test_wilson_by_hand():
     assert low == 0.0 and high == pytest.approx(3.841459 / 13.841459, abs=1e-6)
 
 
-def test_a_row_per_run_in_order():
+def test_one_line_per_run_by_task():
     table = score_table(
         [result("rte", 1, 0.6), result("cb", 0, 0.7), result("cb", 1, 0.5)], ["text", "random", "text"]
     )
@@ -39,12 +39,12 @@ def test_a_row_per_run_in_order():
     assert all(table.low < table.tuned) and all(table.tuned < table.high)
 
 
-def test_a_row_per_task_and_start():
+def test_one_line_per_task_and_variant():
     runs = score_table([result("cb", 0, 0.75), result("cb", 1, 0.25)], ["text"] * 2)
-    right = {"cb0": np.array([1, 1, 1, 0], dtype=bool), "cb1": np.array([0, 0, 0, 1], dtype=bool)}
-    (row,) = task_table(runs, right).to_dict("records")
+    correct = {"cb0": np.array([1, 1, 1, 0], dtype=bool), "cb1": np.array([0, 0, 0, 1], dtype=bool)}
+    (row,) = task_table(runs, correct).to_dict("records")
     assert (row["tuned"], row["lowest"], row["highest"], row["runs"]) == (0.5, 0.25, 0.75, 2)
-    assert row["low"] < 0.5 < row["high"] and row["median_steps"] == 3
+    assert row["low"] < 0.5 < row["high"] and row["median_best_step"] == 3
 
 
 def test_steps_to_reach_a_level():
@@ -53,8 +53,8 @@ def test_steps_to_reach_a_level():
     assert steps_to_reach(curve, 0.7) == np.inf
 
 
-def test_starts_are_held_to_one_level():
-    """95% of the best score that any run of the task has, whatever it started from."""
+def test_variants_of_a_task_share_a_level():
+    """95% of the best exact match of any run of the task, of any variant."""
     curve = {"step": [0, 10, 20], "task": "cb"}
     curves = pd.concat(
         [
@@ -63,11 +63,16 @@ def test_starts_are_held_to_one_level():
             pd.DataFrame({**curve, "variant": "random", "run": "c", "exact_match": [0.0, 0.5, 0.9]}),
         ]
     )
-    text, random = start_table(curves).to_dict("records")
-    assert (text["level"], text["median_steps_to_level"], text["reached_by"], text["before"]) == (
+    text, random = steps_to_level_table(curves).to_dict("records")
+    assert (
+        text["level"],
+        text["median_steps_to_level"],
+        text["runs_at_level"],
+        text["initial_exact_match"],
+    ) == (
         0.95,
         15,
         2,
         0.9,
     )
-    assert (random["level"], random["median_steps_to_level"], random["reached_by"]) == (0.95, np.inf, 0)
+    assert (random["level"], random["median_steps_to_level"], random["runs_at_level"]) == (0.95, np.inf, 0)

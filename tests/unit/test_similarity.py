@@ -24,14 +24,14 @@ def test_cosines_are_scikit_learn_s():
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_a_prompt_is_most_like_itself(measure: str):
+def test_a_prompt_is_most_similar_to_itself(measure: str):
     function = MEASURES[measure]
-    if measure != "mean cosine":  # which is of all pairs of rows
+    if measure != "mean cosine":  # a mean over all pairs of rows
         assert function(FIRST, FIRST) > function(FIRST, SECOND)
     assert function(FIRST, SECOND) == pytest.approx(function(SECOND, FIRST), rel=1e-4)
 
 
-def test_within_a_task_runs_are_compared_with_other_runs_alone():
+def test_within_a_task_only_different_runs_are_compared():
     table = similarity_table(["a", "a", "b"], [torch.tensor([[1.0]]), torch.tensor([[3.0]]), torch.tensor([[7.0]])],
                              "difference", lambda x, y: float((x - y).abs()))  # fmt: skip
     square = as_matrix(table, "similarity")
@@ -39,7 +39,7 @@ def test_within_a_task_runs_are_compared_with_other_runs_alone():
     assert pd.isna(square.loc["b", "b"])
 
 
-def test_overlap_of_firing_neurons_by_hand():
+def test_overlap_of_active_neurons_by_hand():
     first, second = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, True])
     assert activity_overlap(first, second) == pytest.approx(1 / (2 * 3) ** 0.5)
     assert activity_overlap(first, first) == pytest.approx(1.0)

@@ -11,17 +11,20 @@ from softprompt.settings import HubData
 from tests.conftest import cb_records
 
 
-def test_nested_objects_are_lifted(data_folder):
+def test_fields_of_nested_objects_become_fields_of_the_record(data_folder):
     path = data_folder / "WSC" / "train.jsonl"
     record = parse_jsonl(path.read_bytes(), path)[2]
     assert record.fields["span1_text"] == "dog" and record.fields["label"] is True
     assert record.where == f"{path}:3"
 
 
-def test_blank_lines_and_a_byte_order_mark_are_no_records():
+def test_blank_lines_and_a_byte_order_mark_are_skipped():
     content = '\ufeff{"a": "x"}\n\n{"a": "y\\nz"}\n'.encode()
     records = parse_jsonl(content, Path("f.jsonl"))
-    assert [(r.fields["a"], r.where) for r in records] == [("x", "f.jsonl:1"), ("y\nz", "f.jsonl:3")]
+    assert [(record.fields["a"], record.where) for record in records] == [
+        ("x", "f.jsonl:1"),
+        ("y\nz", "f.jsonl:3"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -29,9 +32,9 @@ def test_blank_lines_and_a_byte_order_mark_are_no_records():
     [
         (b'{"a": 1}\n{"a": }\n', "f.jsonl:2: not JSON (Expecting value at column 7)"),
         (b'{"a": 1}\n{"a": "\xff"}\n', "f.jsonl:2: not UTF-8 (invalid start byte at byte 7)"),
-        (b"[1, 2]\n", "f.jsonl:1: should be a JSON object, and is [1, 2]"),
-        (b"", "f.jsonl: the file is empty"),
-        (b"\n \n", "f.jsonl: the file is empty"),
+        (b"[1, 2]\n", "f.jsonl:1: should be a JSON object, but is [1, 2]"),
+        (b"", "f.jsonl: the file has no records"),
+        (b"\n \n", "f.jsonl: the file has no records"),
     ],
 )
 def test_malformed_files_are_refused_with_line_and_reason(content, message):
@@ -42,16 +45,17 @@ def test_malformed_files_are_refused_with_line_and_reason(content, message):
 
 def test_splits_and_fingerprint(settings, data_folder):
     records = read_records(settings.data, settings.task)
-    assert {split: len(r) for split, r in records.splits.items()} == {"train": 12, "validation": 8}
+    counts = {split: len(split_records) for split, split_records in records.splits.items()}
+    assert counts == {"train": 12, "validation": 8}
     assert records.fingerprint["CB/val.jsonl"] == sha256((data_folder / "CB/val.jsonl").read_bytes())
 
 
-def test_test_records_are_read_where_predictions_are_wanted(settings):
+def test_test_records_are_read_for_predictions(settings):
     records = read_records(replace(settings.data, predict=True), settings.task)
     assert len(records.splits["test"]) == 5
 
 
-def test_an_absent_folder_or_file_is_named(settings, tmp_path):
+def test_a_missing_folder_or_file_is_named(settings, tmp_path):
     with pytest.raises(UserError, match=r"data\.root=.*: there is no folder .*CB"):
         read_records(replace(settings.data, root=str(tmp_path)), settings.task)
     (tmp_path / "CB").mkdir()
@@ -61,18 +65,20 @@ def test_an_absent_folder_or_file_is_named(settings, tmp_path):
 
 @pytest.fixture
 def hub_folder(tmp_path):
-    """A data set laid out as on the hub: parquet, with class labels as numbers."""
+    """A data set in the format of the hub: parquet files, with class labels as numbers."""
     names = ["entailment", "contradiction", "neutral"]
     text = datasets.Value("string")
     features = datasets.Features(premise=text, hypothesis=text, label=datasets.ClassLabel(names=names))
-    for split, n in {"train": 6, "validation": 3, "test": 2}.items():
-        rows = [{key: record[key] for key in features} for record in cb_records(n)]
+    for split, count in {"train": 6, "validation": 3, "test": 2}.items():
+        rows = [{key: record[key] for key in features} for record in cb_records(count)]
         if split == "test":
             rows = [{**row, "label": -1} for row in rows]
         path = tmp_path / "hub" / "cb" / f"{split}-00000-of-00001.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         datasets.Dataset.from_list(rows, features=features).to_parquet(path)
-    files = "".join(f"  - split: {s}\n    path: cb/{s}-*\n" for s in ("train", "validation", "test"))
+    files = "".join(
+        f"  - split: {split}\n    path: cb/{split}-*\n" for split in ("train", "validation", "test")
+    )
     readme = f"---\nconfigs:\n- config_name: cb\n  data_files:\n{files}---\n"
     (tmp_path / "hub" / "README.md").write_text(readme)
     return tmp_path / "hub"
@@ -81,7 +87,7 @@ def hub_folder(tmp_path):
 def test_hub_records_carry_label_names(settings, hub_folder):
     data = HubData(source="hub", id=str(hub_folder), revision="main", holdout=0.0, predict=True)
     records = read_records(data, settings.task)
-    assert [r.fields["label"] for r in records.splits["train"]][:3] == [
+    assert [record.fields["label"] for record in records.splits["train"]][:3] == [
         "entailment",
         "contradiction",
         "neutral",
@@ -91,7 +97,7 @@ def test_hub_records_carry_label_names(settings, hub_folder):
     assert records.fingerprint == {f"{hub_folder}/cb": "main"}
 
 
-def test_a_hub_data_set_that_is_not_there_is_named(settings):
+def test_a_missing_hub_data_set_is_named(settings):
     data = HubData(source="hub", id="nobody/nothing", revision="main", holdout=0.0, predict=False)
     with pytest.raises(
         UserError, match=r"^data\.id=nobody/nothing \(config cb, revision main\): cannot be loaded"

@@ -28,27 +28,27 @@ def test_a_line_break_in_a_field_becomes_a_space(settings):
     ("changes", "message"),
     [
         ({"premise": "  "}, "here:1: field 'premise' is empty"),
-        ({"premise": 7}, "here:1: field 'premise' is 7, and should be text"),
-        ({"premise": None}, "here:1: field 'premise' is None, and should be text"),
-        ({"premise": "half \ud800"}, "here:1: field 'premise' holds half of a surrogate pair"),
-        ({"label": "maybe"}, "here:1: label 'maybe' is unknown to task 'cb', which knows 'entailment', "),
+        ({"premise": 7}, "here:1: field 'premise' should be text, but is 7"),
+        ({"premise": None}, "here:1: field 'premise' should be text, but is None"),
+        ({"premise": "half \ud800"}, "here:1: field 'premise' contains half of a surrogate pair"),
+        ({"label": "maybe"}, "here:1: label 'maybe' is unknown to task 'cb'; its labels are 'entailment', "),
         ({"label": 0}, "here:1: label 0 is unknown"),
     ],
 )
-def test_a_bad_field_is_named_with_its_place(settings, changes, message):
+def test_an_invalid_field_is_named_with_its_record(settings, changes, message):
     with pytest.raises(UserError) as caught:
         render(settings.task, Record({**RECORD, **changes}, "here:1"))
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("name", ["hypothesis", "label"])
-def test_an_absent_field_is_named(settings, name):
+def test_a_missing_field_is_named(settings, name):
     fields = {key: value for key, value in RECORD.items() if key != name}
     with pytest.raises(UserError, match=rf"^here:1: no .*'{name}'"):
         render(settings.task, Record(fields, "here:1"))
 
 
-def test_a_record_without_label_serves_for_prediction(settings):
+def test_a_record_without_label_can_be_rendered_for_prediction(settings):
     fields = {key: value for key, value in RECORD.items() if key != "label"}
     assert render(settings.task, Record(fields, "here:1"), labelled=False).label is None
 

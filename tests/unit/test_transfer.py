@@ -6,21 +6,21 @@ from softprompt.analysis.transfer import transfer_table
 
 
 def test_gains_are_over_no_prompt_and_averaged_over_runs():
-    right = {
+    correct = {
         "a": np.array([[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]], dtype=bool),
         "b": np.array([[0, 0], [1, 0], [1, 1]], dtype=bool),
     }
-    bare = {"a": np.array([1, 0, 0, 0], dtype=bool), "b": np.array([0, 0], dtype=bool)}
-    table = transfer_table(["a", "a", "b"], right, bare).set_index(["source", "target"])
+    without_prompt = {"a": np.array([1, 0, 0, 0], dtype=bool), "b": np.array([0, 0], dtype=bool)}
+    table = transfer_table(["a", "a", "b"], correct, without_prompt).set_index(["source", "target"])
     assert table.loc[("a", "a"), "gain"] == pytest.approx(7 / 8 - 1 / 4)
     assert table.loc[("a", "b"), "gain"] == pytest.approx(1 / 4)
     assert table.loc[("b", "a"), "gain"] == pytest.approx(-1 / 4)
-    assert table.loc[("b", "b"), "exact_match"] == 1.0
-    assert table.loc[("a", "a"), "prompts"] == 2 and table.loc[("a", "b"), "n"] == 2
+    assert table.loc[("b", "b"), "with_prompt"] == 1.0
+    assert table.loc[("a", "a"), "runs"] == 2 and table.loc[("a", "b"), "n"] == 2
 
 
-def test_an_example_is_paired_with_its_own_bare_answer():
-    """Where a prompt changes no answer the gain is next to nought, however uncertain both scores are."""
+def test_an_example_is_paired_with_its_own_answer_without_a_prompt():
+    """If a prompt changes no answer, the interval of the gain is narrow, although both scores are uncertain."""
     answers = np.random.default_rng(0).integers(0, 2, (1, 50)).astype(bool)
     row = transfer_table(["a"], {"a": answers}, {"a": answers[0]}).iloc[0]
     unseen = wilson_interval(0.0, 50)[1]

@@ -12,13 +12,13 @@ from tests.conftest import composed
         ([["prompt=text"], ["prompt=random"]], ["text", "random"]),
         ([["optim=adam"], ["optim=sgd"]], ["text, adam", "text, sgd"]),
         ([["optim.lr=0.01"], ["optim.lr=0.1"]], ["text, optim.lr=0.01", "text, optim.lr=0.1"]),
-        # Another optimiser's lr is no difference between two runs of this one.
+        # Learning rates are compared only between runs with the same optimiser.
         (
             [["optim=adam", "optim.lr=0.1"], ["optim=sgd", "optim.lr=1.0"], ["optim=sgd", "optim.lr=2.0"]],
             ["text, adam", "text, sgd, optim.lr=1.0", "text, sgd, optim.lr=2.0"],
         ),
-        ([["trainer.threads=1"], ["trainer.threads=2"]], ["text", "text"]),  # a circumstance
-        # What differs between tasks alone sets no run apart from others of its task.
+        ([["trainer.threads=1"], ["trainer.threads=2"]], ["text", "text"]),  # not part of a run's identity
+        # A setting that differs only between tasks does not distinguish runs of one task.
         ([["task=cb", "trainer.max_epochs=5"], ["task=rte", "trainer.max_epochs=9"]], ["text", "text"]),
         ([["prompt=text", "prompt.text=A dog"], ["prompt=random"]], ["text", "random"]),
         (
@@ -27,6 +27,6 @@ from tests.conftest import composed
         ),
     ],
 )
-def test_a_variant_is_called_by_what_sets_it_apart(sweep: list[list[str]], names: list[str]) -> None:
+def test_a_variant_is_named_by_what_differs_within_its_task(sweep: list[list[str]], names: list[str]) -> None:
     identities = [identity(composed(*overrides)) for overrides in sweep]
     assert variant_names(identities) == names

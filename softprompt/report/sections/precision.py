@@ -1,4 +1,4 @@
-"""How far to trust the readings: scored where the words that the model was taught are known."""
+"""Precision at k: nearest tokens compared with the words that the model was taught, where these are known."""
 
 from collections.abc import Iterator
 
@@ -6,84 +6,82 @@ import pandas as pd
 import torch
 
 from softprompt.analysis.neighbours import nearest_tokens
-from softprompt.analysis.precision import precision_against_truth
+from softprompt.analysis.precision import SHUFFLES, precision_at_k
 from softprompt.backbone import local_folder
 from softprompt.files import read_json
-from softprompt.report.sections import Section, spread
-from softprompt.report.sections.neighbours import SPACES
+from softprompt.report.formatting import format_range
+from softprompt.report.registry import Section, section
 from softprompt.settings import AnalysisSettings
-from softprompt.study import Study
+from softprompt.study import CENTRED_SPACES, Study
 
 
-def calibration(study: Study, settings: AnalysisSettings) -> Section | None:
-    """Precision of the reading against the words that the model was taught; None where they are not known."""
+@section(place=30)
+def precision(study: Study, settings: AnalysisSettings) -> Section | None:
+    """Precision at k of tuned and initial prompts; None if the taught words are not known for any task."""
     folder = local_folder(study.settings.model)
     if folder is None or not (folder / "truth.json").exists():
         return None
     truth = read_json(folder / "truth.json")
     tokenizer = study.backbone.tokenizer
     vocabulary = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
-    rows = []
-    for (task, variant), own in study.labels.groupby(["task", "variant"], sort=False):
+    matrices = {"tuned": [prompt.matrix for prompt in study.prompts], "initial": study.initial_matrices}
+    lines = []
+    for (task, variant), group in study.labels.groupby(["task", "variant"], sort=False):
         if task not in truth:
             continue
-        known = tokenizer.convert_tokens_to_ids(truth[task]["words"])
-        for space in SPACES:
-            for what, prompts in (("tuned", [p.matrix for p in study.prompts]), ("start", study.starts)):
-                matrix = study.in_space(torch.cat([prompts[index] for index in own.index]), space)
-                nearest, _ = nearest_tokens(matrix, study.vocabulary(space), settings.neighbours)
-                rows.append(
-                    {
-                        "task": task,
-                        "variant": variant,
-                        "space": space,
-                        "prompt": what,
-                        "k": settings.neighbours,
-                    }
-                    | precision_against_truth(nearest.numpy(), known, vocabulary)
+        taught = tokenizer.convert_tokens_to_ids(truth[task]["words"])
+        for space in CENTRED_SPACES:
+            for kind, prompts in matrices.items():
+                rows = study.in_space(torch.cat([prompts[index] for index in group.index]), space)
+                nearest, _ = nearest_tokens(rows, study.vocabulary(space), settings.neighbours)
+                label = {"task": task, "variant": variant, "space": space, "prompt": kind}
+                lines.append(
+                    label | {"k": settings.neighbours} | precision_at_k(nearest.numpy(), taught, vocabulary)
                 )
-    if not rows:  # tasks of one's own, which it was not taught
+    if not lines:
         return None
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(lines)
     return Section(
-        "How far to trust the readings",
-        f"This model was taught known wordings of each task's instruction. Precision at {settings.neighbours}: the "
-        "share of all nearest tokens that are words of those wordings. Chance is the same reading under a shuffled "
-        "vocabulary, 5,000 times; p is the share of shuffles that do as well. The start is the prompt before tuning: "
-        "what it reads by itself is no finding.",
-        list(_trust(table)),
-        _digest(table),
-        {},
-        {"calibration": table},
+        title="Precision at k against the taught words",
+        how=(
+            f"This model was taught known wordings of each task's instruction. Precision at {settings.neighbours}: the "
+            "share of the nearest tokens of all rows that are words of those wordings. Chance: the same after a shuffle of "
+            f"the token names, {SHUFFLES:,} times; p is the share of shuffles with at least this precision. “Before "
+            "tuning” is the initial prompt: precision that it already has was not learned. Findings and the table above "
+            "are in the raw space; precision.csv has the model input, centred, too."
+        ),
+        findings=list(_findings(table)),
+        digest=_digest(table),
+        tables={"precision": table},
+        names_spaces=True,
     )
 
 
-def _trust(table: pd.DataFrame) -> Iterator[str]:
+def _findings(table: pd.DataFrame) -> Iterator[str]:
     raw = table[table["space"] == "raw"]
-    for variant, own in raw.groupby("variant", sort=False):
-        tuned, start = own[own["prompt"] == "tuned"], own[own["prompt"] == "start"]
-        above, before = ((found["precision"] > found["chance_high"]).sum() for found in (tuned, start))
+    for variant, group in raw.groupby("variant", sort=False):
+        tuned, initial = group[group["prompt"] == "tuned"], group[group["prompt"] == "initial"]
+        above, initial_above = ((kind["precision"] > kind["chance_high"]).sum() for kind in (tuned, initial))
         yield (
-            f"From {variant}, {spread(tuned['precision'])} of the nearest tokens are words that the model was taught for "
-            f"the task, surely above chance ({spread(tuned['chance'])}) on {above} of {len(tuned)} tasks; before tuning "
-            f"{spread(start['precision'])}, above chance on {before}."
+            f"Initialised from {variant}, {format_range(tuned['precision'])} of the nearest tokens (raw) are words that "
+            f"the model was taught for the task, above 97.5% of the shuffles (chance: {format_range(tuned['chance'])}) on "
+            f"{above} of {len(tuned)} tasks; before tuning {format_range(initial['precision'])}, above them on {initial_above}."
         )
 
 
 def _digest(table: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for (variant, task, space), own in table.groupby(["variant", "task", "space"], sort=False):
-        if space != "raw":
-            continue
-        tuned, start = (own[own["prompt"] == what].iloc[0] for what in ("tuned", "start"))
-        rows.append(
+    lines = []
+    raw = table[table["space"] == "raw"]
+    for (variant, task), group in raw.groupby(["variant", "task"], sort=False):
+        tuned, initial = (group[group["prompt"] == kind].iloc[0] for kind in ("tuned", "initial"))
+        lines.append(
             {
                 "task": task,
-                "from": variant,
-                "tuned": f"{tuned['precision']:.0%}",
-                "before tuning": f"{start['precision']:.0%}",
-                "chance (97.5% below)": f"{tuned['chance']:.0%} ({tuned['chance_high']:.0%})",
+                "initialised from": variant,
+                "tuned (raw)": f"{tuned['precision']:.0%}",
+                "before tuning (raw)": f"{initial['precision']:.0%}",
+                "chance (97.5% quantile)": f"{tuned['chance']:.0%} ({tuned['chance_high']:.0%})",
                 "p": f"{tuned['p']:.4f}",
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(lines)

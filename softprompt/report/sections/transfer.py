@@ -1,4 +1,4 @@
-"""What a prompt does for another task."""
+"""Transfer: every prompt on every task, without further training."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -7,88 +7,94 @@ import numpy as np
 import pandas as pd
 
 from softprompt.analysis.transfer import transfer_table
-from softprompt.report.figures import heat_map
-from softprompt.report.sections import Section, figure_name, interval
+from softprompt.report.formatting import figure_name, format_interval
+from softprompt.report.heat_map import heat_map
+from softprompt.report.registry import Section, section
+from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
+SCORES = {"exact_match": "exact match", "rank_correct": "rank accuracy"}
 
-def transfer(study: Study) -> Section:
-    """Every prompt on every task."""
+
+@section(place=90)
+def transfer(study: Study, settings: AnalysisSettings) -> Section:
+    """Change in exact match over no prompt, by source and target task."""
     table = transfer_grid(study)
-    shown = table[table["score"] == "exact match"]
+    exact_match = table[table["score"] == "exact match"]
     drawings = {}
-    for variant, own in shown.groupby("variant", sort=False):
-        title = f"points of exact match over no prompt\n(from {variant}; * interval without 0)"
+    for variant, group in exact_match.groupby("variant", sort=False):
+        title = f"gain in exact match over no prompt, points\n(from {variant}; *: interval excludes 0)"
         drawings[figure_name("transfer", str(variant))] = heat_map(
-            own, "gain", title, " points", "sure", diverging=True
+            group, "gain", title, " points", "interval_excludes_zero", diverging=True
         )
     return Section(
-        "Transfer",
-        "Every run's best prompt on every task's validation set, without training: change in exact match over no "
-        "prompt, in points, mean over runs. The 95% interval resamples runs and examples (of one run, examples alone), "
-        "each example paired with its own answer without a prompt. The table has the same for rank accuracy.",
-        list(_findings(shown)),
-        _digest(shown),
-        drawings,
-        {"transfer": table},
+        title="Transfer",
+        how=(
+            "Every run's best prompt on every task's validation set, without further training: change in exact match over "
+            "no prompt, in percentage points, mean over runs. The 95% interval resamples runs and examples (with one run, "
+            "examples only); each example is paired with its own answer without a prompt. transfer.csv has the same for rank "
+            "accuracy."
+        ),
+        findings=list(_findings(exact_match)),
+        digest=_digest(exact_match),
+        drawings=drawings,
+        tables={"transfer": table},
     )
 
 
-@cache  # the correlation with similarity reads it, too
+@cache  # the section on similarity uses it, too
 def transfer_grid(study: Study) -> pd.DataFrame:
-    """Every prompt on every task: `transfer_table` in points, by start and by score."""
+    """`transfer_table` in percentage points, for every score and variant."""
     grids = []
-    for score in ("exact_match", "rank_correct"):
-        for variant, own in study.labels.groupby("variant", sort=False):
-            matrices = [study.prompts[index].matrix for index in own.index]
-            tuned, bare = {}, {}
+    for attribute, score in SCORES.items():
+        for variant, group in study.labels.groupby("variant", sort=False):
+            matrices = [study.prompts[index].matrix for index in group.index]
+            no_prompt = matrices[0][:0]
+            correct, correct_without_prompt = {}, {}
             for target in study.targets:
-                nothing, *answers = study.answers([[m] for m in (matrices[0][:0], *matrices)], target)
-                tuned[target] = np.concatenate([getattr(found, score) for found in answers])
-                bare[target] = getattr(nothing, score)[0]
-            grid = transfer_table(list(own["task"]), tuned, bare)
-            grids.append(
-                grid.assign(
-                    variant=variant, score="exact match" if score == "exact_match" else "rank accuracy"
-                )
-            )
+                without, *of_prompts = study.answers(
+                    [[matrix] for matrix in (no_prompt, *matrices)], target
+                )  # each [1, E]
+                correct[target] = np.concatenate([getattr(answer, attribute) for answer in of_prompts])
+                correct_without_prompt[target] = getattr(without, attribute)[0]
+            grid = transfer_table(list(group["task"]), correct, correct_without_prompt)
+            grids.append(grid.assign(variant=variant, score=score))
     table = pd.concat(grids, ignore_index=True)
     table[["gain", "low", "high"]] *= 100
-    table["sure"] = (table["low"] > 0) | (table["high"] < 0)
+    table["interval_excludes_zero"] = (table["low"] > 0) | (table["high"] < 0)
     return table
 
 
 def _findings(table: pd.DataFrame) -> Iterator[str]:
     others = table[table["source"] != table["target"]]
-    for variant, own in others.groupby("variant", sort=False):
-        best, worst = (found.iloc[0] for found in (own.nlargest(1, "gain"), own.nsmallest(1, "gain")))
-        up, down = (own["low"] > 0).sum(), (own["high"] < 0).sum()
-        told = _told(best) if best["gain"] == worst["gain"] else f"{_told(best)}; {_told(worst)}"
+    for variant, group in others.groupby("variant", sort=False):
+        best, worst = group.nlargest(1, "gain").iloc[0], group.nsmallest(1, "gain").iloc[0]
+        pairs = _pair(best) if best["gain"] == worst["gain"] else f"best {_pair(best)}; worst {_pair(worst)}"
+        gain, loss = (group["low"] > 0).sum(), (group["high"] < 0).sum()
         yield (
-            f"From {variant}: {told}. Of {len(own)} pairs of tasks {up} gain with an interval above 0, {down} lose "
-            "with one below."
+            f"Initialised from {variant}: {pairs}. Of {len(group)} pairs of different tasks, the interval lies above 0 for "
+            f"{gain} and below 0 for {loss}."
         )
 
 
-def _told(row: "pd.Series[float]") -> str:
-    return (
-        f"{row['source']}'s prompt gives {row['target']} {row['gain']:+z.0f} points "
-        f"{interval(row['low'], row['high'])}"
-    )
+def _pair(row: "pd.Series[float]") -> str:
+    interval = format_interval(row["low"], row["high"])
+    return f"{row['source']} → {row['target']} {row['gain']:+z.0f} points {interval}"
 
 
 def _digest(table: pd.DataFrame) -> pd.DataFrame:
-    """For each target what its own prompt gains, and the best of the others'."""
-    rows = []
-    for (variant, target), own in table.groupby(["variant", "target"], sort=False):
-        row = {"target": target, "from": variant, "n": own["n"].iloc[0]}
-        for kind, found in (
-            ("its own prompt", own[own["source"] == target]),
-            ("best other", own[own["source"] != target].nlargest(1, "gain")),
-            ("worst other", own[own["source"] != target].nsmallest(1, "gain")),
+    """For each target, the gain of its own prompts, and the best and the worst of the other tasks' prompts."""
+    lines = []
+    for (variant, target), group in table.groupby(["variant", "target"], sort=False):
+        line = {"target": target, "initialised from": variant, "n": group["n"].iloc[0]}
+        is_own = group["source"] == target
+        for name, selected in (
+            ("own prompts (points)", group[is_own]),
+            ("best of the others", group[~is_own].nlargest(1, "gain")),
+            ("worst of the others", group[~is_own].nsmallest(1, "gain")),
         ):
-            for cell in found.to_dict("records"):
-                name = "" if kind == "its own prompt" else f"{cell['source']} "
-                row[kind] = f"{name}{cell['gain']:+z.0f} {interval(cell['low'], cell['high'])}"
-        rows.append(row)
-    return pd.DataFrame(rows).fillna("–")
+            for row in selected.to_dict("records"):
+                source = "" if row["source"] == target else f"{row['source']} "
+                line[name] = f"{source}{row['gain']:+z.0f} {format_interval(row['low'], row['high'])}"
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("–")

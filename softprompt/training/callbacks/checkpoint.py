@@ -21,11 +21,6 @@ class SaveRuns(Callback):
         self.checkpoint_seconds = checkpoint_seconds
         self._saved_at = time.monotonic()
 
-    @staticmethod
-    def is_dry(trainer: L.Trainer) -> bool:
-        """True for Lightning's `fast_dev_run`, which saves nothing."""
-        return bool(getattr(trainer, "fast_dev_run", False))
-
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Save if it is time. Between two steps all runs are in a consistent state."""
         assert isinstance(module, PromptTuning)
@@ -39,7 +34,7 @@ class SaveRuns(Callback):
             self._save(trainer, module, lambda state: True)
 
     def _save(self, trainer: L.Trainer, module: PromptTuning, wanted: Callable[[RunState], bool]) -> None:
-        if self.is_dry(trainer):
+        if getattr(trainer, "fast_dev_run", False):
             return
         for run, state in zip(self.runs, module.runs, strict=True):
             if state.failed:

@@ -1,0 +1,28 @@
+"""Numbers and names as the report shows them."""
+
+import re
+
+import pandas as pd
+
+from softprompt.files import sha256
+
+
+def format_interval(low: float, high: float, spec: str = "+z.0f") -> str:
+    """`[low, high]`."""
+    return f"[{low:{spec}}, {high:{spec}}]"
+
+
+def format_range(values: "pd.Series[float]", spec: str = ".0%") -> str:
+    """`smallest to largest`; one number if both look the same."""
+    low, high = f"{values.min():{spec}}", f"{values.max():{spec}}"
+    return low if low == high else f"{low} to {high}"
+
+
+def figure_name(stem: str, variant: str) -> str:
+    """A file name: `transfer` for prompts initialised from text, `transfer_random` for those from random rows."""
+    if variant == "text":
+        return stem
+    short = re.sub(r"[^A-Za-z0-9.=]+", "_", variant)
+    # Long variants and those in other scripts get a hash, because two of them may become equal here.
+    is_plain = variant.isascii() and len(variant) <= 60
+    return f"{stem}_{short if is_plain else f'{short[:40]}_{sha256(variant.encode())[:6]}'}"
