@@ -115,15 +115,25 @@ def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
     tiny: Command, tmp_path: Path, launcher: str
 ) -> None:
     if launcher == "joblib":
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="hydra-joblib-launcher is not installed")
+        pytest.importorskip(
+            "hydra_plugins.hydra_joblib_launcher", reason="hydra-joblib-launcher is not installed"
+        )
     result = call(
-        "train.py", "-m", *tiny, "prompt.length=0,3", "trainer.max_steps=1,2", "sweep=two", f"hydra/launcher={launcher}"
+        "train.py",
+        "-m",
+        *tiny,
+        "prompt.length=0,3",
+        "trainer.max_steps=1,2",
+        "sweep=two",
+        f"hydra/launcher={launcher}",
     )
     assert result.returncode == 1
     assert "error: prompt.length=0: should be greater than or equal to 1" in result.stderr
     *_, first, second = result.stderr.splitlines()
     assert "error: 2 of the sweep's runs failed:" in result.stderr
-    assert all("prompt.length=0: should be greater" in line and "prompt.length=0" in line for line in (first, second))
+    assert all(
+        "prompt.length=0: should be greater" in line and "prompt.length=0" in line for line in (first, second)
+    )
     assert len(list(tmp_path.glob("two/cb/*/result.json"))) == 2
     assert not list((tmp_path / "two").glob(".failed-*"))
 
@@ -145,7 +155,9 @@ def test_optuna_finds_a_better_learning_rate_than_the_worst(tmp_path: Path) -> N
         f"output_root={tmp_path}",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    losses = [json.loads(path.read_text())["selection"]["loss"] for path in tmp_path.glob("search/cb/*/result.json")]
+    losses = [
+        json.loads(path.read_text())["selection"]["loss"] for path in tmp_path.glob("search/cb/*/result.json")
+    ]
     (best,) = tmp_path.rglob("optimization_results.yaml")
     found = yaml.safe_load(best.read_text())["best_value"]
     assert len(losses) == 4 and found == pytest.approx(min(losses)) and found < 0.9 * max(losses)
