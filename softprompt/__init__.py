@@ -5,11 +5,12 @@ In a notebook: `softprompt.load(<a run's folder>)` gives a trained prompt with i
 
 from typing import TYPE_CHECKING, Any
 
+from softprompt.version import __version__
+
 if TYPE_CHECKING:
     from softprompt.library import TrainedPrompt, load
     from softprompt.prompt import SoftPrompt
 
-__version__ = "0.2.0"
 __all__ = ["SoftPrompt", "TrainedPrompt", "__version__", "load"]
 
 

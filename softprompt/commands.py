@@ -96,16 +96,18 @@ def _run(command: Callable[[], Any]) -> None:
     os.environ.setdefault(
         "HYDRA_FULL_ERROR", "1"
     )  # without it Hydra prints its own errors over several lines
+    error: Exception | None = None
     try:
         command()
-    except Exception as error:
-        failed = failed_runs()
-        if not failed:  # Hydra itself failed, or there was no sweep
-            if not isinstance(error, EXPECTED):
-                raise
-            print_error(error)
-            sys.exit(1)
+    except Exception as raised:
+        error = raised
+    if failed := failed_runs():  # a sweeper may tolerate some, and then raises nothing
         print(f"error: {len(failed)} of the sweep's runs failed:", file=sys.stderr)
         for line in failed:
             print(f"  {line}", file=sys.stderr)
+    elif isinstance(error, EXPECTED):  # Hydra itself failed
+        print_error(error)
+    elif error is not None:
+        raise error
+    if failed or error:
         sys.exit(1)

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from softprompt import __version__
 from softprompt.files import sha256
 from softprompt.report.registry import Section
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
+from softprompt.version import __version__
 
 
 def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Section]) -> dict[str, Any]:

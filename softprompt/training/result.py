@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from softprompt import __version__
 from softprompt.backbone import Backbone
 from softprompt.data.module import TaskData
 from softprompt.runs import Row, Run
 from softprompt.scoring import Scores
 from softprompt.training.run_state import RunState
+from softprompt.version import __version__
 
 PACKAGES = ("torch", "lightning", "transformers", "datasets", "torchmetrics", "safetensors")
 
