@@ -51,8 +51,8 @@ def _with_optimizer_arguments(config: object) -> object:
     if not isinstance(config, Mapping) or not isinstance(config.get("optim"), Mapping):
         return config
     optim = {"target" if key == "_target_" else key: value for key, value in config["optim"].items()}
-    own = {key: optim.pop(key) for key in ("name", "target", "lr") if key in optim}
-    return {**config, "optim": {**own, "arguments": optim}}
+    common = {key: optim.pop(key) for key in ("name", "target", "lr") if key in optim}
+    return {**config, "optim": {**common, "arguments": optim}}
 
 
 def _parse(kind: type[T], config: object) -> T:

@@ -179,7 +179,10 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def _check_different(folder: Path, runs: Sequence[Run]) -> None:
-    """By what was asked and by what data, not by name: another version may have given the run another name."""
+    """Raise a `UserError` if two runs have the same settings and data.
+
+    Names are not compared, because another version may have given the run another name.
+    """
     known: dict[str, Path] = {}
     for run in runs:
         content = json.dumps([identity(run.settings), run.result().get("hashes")], sort_keys=True)

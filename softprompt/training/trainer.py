@@ -81,7 +81,7 @@ def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.
     """A Lightning Trainer that leaves saving, early stopping and printing to the pack's callbacks.
 
     Raises:
-        UserError: the hardware that is asked for is not there, or `trainer.extra` holds what it may not hold.
+        UserError: the requested hardware does not exist, or `trainer.extra` has an argument that cannot be set.
     """
     _check_extra(settings)
     _silence()

@@ -63,13 +63,13 @@ def test_a_sweep_makes_a_directory_for_every_run_and_can_be_read(tiny: Command, 
 
 
 def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path: Path) -> None:
-    asked = [
+    overrides = [
         *tiny, "trainer.max_steps=null", "trainer.max_epochs=60", "trainer.patience=60", "trainer.checkpoint_seconds=0"
     ]  # fmt: skip
-    whole = call("train.py", *asked, "sweep=whole")
+    whole = call("train.py", *overrides, "sweep=whole")
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
-        [sys.executable, "train.py", *asked, "sweep=cut"],
+        [sys.executable, "train.py", *overrides, "sweep=cut"],
         cwd=ROOT,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -82,7 +82,7 @@ def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not [*tmp_path.glob("cut/cb/*/result.json")]
-    resumed = call("train.py", *asked, "sweep=cut")
+    resumed = call("train.py", *overrides, "sweep=cut")
     assert resumed.returncode == 0 and "resumed at step" in resumed.stdout
     (one,), (other,) = (list(tmp_path.glob(f"{name}/cb/*/prompt.safetensors")) for name in ("whole", "cut"))
     assert one.read_bytes() == other.read_bytes()
@@ -159,8 +159,8 @@ def test_optuna_finds_a_better_learning_rate_than_the_worst(tmp_path: Path) -> N
         json.loads(path.read_text())["selection"]["loss"] for path in tmp_path.glob("search/cb/*/result.json")
     ]
     (best,) = tmp_path.rglob("optimization_results.yaml")
-    found = yaml.safe_load(best.read_text())["best_value"]
-    assert len(losses) == 4 and found == pytest.approx(min(losses)) and found < 0.9 * max(losses)
+    best_value = yaml.safe_load(best.read_text())["best_value"]
+    assert len(losses) == 4 and best_value == pytest.approx(min(losses)) and best_value < 0.9 * max(losses)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
     settings = parse_settings(config)
     whole = train(settings, console)
     assert whole.result()["best_step"] > 0
-    # Stopped after one epoch, and asked to go on: a run's limits are part of what was asked, so by hand.
+    # A run of one epoch is made the beginning of the longer run by hand, because limits are part of a run's identity.
     part = replace(settings, output_root=str(tmp_path / "part"))
     part_run = Run.of(part, whole.result()["hashes"])
     short = replace(part, trainer=replace(part.trainer, max_epochs=1))

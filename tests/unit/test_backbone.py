@@ -92,13 +92,13 @@ def test_padding_and_order_change_nothing(backbone: Backbone) -> None:
 def test_any_batch_equals_the_concatenated_forward(
     name: str, heads: int, lengths: list[tuple[int, int]], rows: list[int], data: st.DataObject
 ) -> None:
-    which = st.lists(st.integers(0, len(rows) - 1), min_size=len(lengths), max_size=len(lengths))
+    prompt_of = st.lists(st.integers(0, len(rows) - 1), min_size=len(lengths), max_size=len(lengths))
     further = st.lists(st.tuples(st.just(1), st.integers(1, 4)), max_size=2)  # answers behind the same text
     texts = [
         (text, [answer, *(other for _, other in random_sequences(3, data.draw(further)))])
         for text, answer in random_sequences(2, lengths)
     ]
-    batch = Batch.of_texts(texts, data.draw(which))
+    batch = Batch.of_texts(texts, data.draw(prompt_of))
     kind = name.partition("-")[0]
     if kind == "llama":
         heads = 4
@@ -161,9 +161,9 @@ def test_a_prompt_that_is_no_number_reaches_no_other(backbone: Backbone) -> None
     prompts = random_prompts(1, [4, 6, 2])
     prompts[1].data.fill_(float("nan"))
     logits = backbone.answer_logits(prompts, batch)
-    own = batch.prompt_of_token
-    assert logits[own == 1].isnan().all() and logits[own != 1].isfinite().all()
-    logits[own != 1].sum().backward()
+    prompt_of_token = batch.prompt_of_token
+    assert logits[prompt_of_token == 1].isnan().all() and logits[prompt_of_token != 1].isfinite().all()
+    logits[prompt_of_token != 1].sum().backward()
     assert all(prompts[i].grad.isfinite().all() for i in (0, 2))
 
 
