@@ -93,9 +93,8 @@ def _in_sweep() -> bool:
 
 def _run(command: Callable[[], Any]) -> None:
     """Run a command to its exit code."""
-    os.environ.setdefault(
-        "HYDRA_FULL_ERROR", "1"
-    )  # without it Hydra prints its own errors over several lines
+    # Without it Hydra prints its own errors over several lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     error: Exception | None = None
     try:
         command()

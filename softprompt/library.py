@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from softprompt.backbone import Backbone, choose_dtype, load_backbone
+from softprompt.backbone import Backbone, load_backbone, model_fingerprint
 from softprompt.data.examples import Example, check_lengths, tokenise
 from softprompt.errors import UserError
-from softprompt.parsing import parse_settings
 from softprompt.prompt import SoftPrompt
-from softprompt.renamed import current_config
+from softprompt.runs import Run
 from softprompt.scoring import AnswerScores, Scores, score_all
 from softprompt.settings import TaskSettings
 from softprompt.tasks import Record, lift, render
@@ -32,7 +30,7 @@ class TrainedPrompt:
         """The most likely of the task's answers to each record.
 
         Args:
-            records: the fields of a record each, as in the task's data; labels are not looked at.
+            records: one mapping of field names to values per record, as in the task's data. Labels are ignored.
 
         Raises:
             UserError: a record lacks a field of the task's template, or does not fit the model's context.
@@ -64,22 +62,20 @@ class TrainedPrompt:
 
 
 def load(run: str | Path, device: str | torch.device | None = None) -> TrainedPrompt:
-    """Load a run's best prompt, its model and its task.
+    """Load a finished run's best prompt, its model in the dtype of the training, and its task.
 
     Args:
-        run: a run's folder, which holds config.yaml and prompt.safetensors.
+        run: the run's folder.
         device: where the model computes; by default a GPU if there is one.
 
     Raises:
-        UserError: the folder holds no run, or the model cannot be loaded.
+        UserError: the folder holds no finished run, the model cannot be loaded, or its files have changed since.
     """
-    config = Path(run) / "config.yaml"
-    try:
-        settings = parse_settings(current_config(yaml.safe_load(config.read_text(encoding="utf-8"))))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{config}: cannot be read ({error})".replace("\n", " ")) from error
-    prompt = SoftPrompt.load(Path(run) / "prompt.safetensors")
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    backbone = load_backbone(settings.model, choose_dtype(settings.model.dtype, chosen.type))
-    backbone.to(chosen)
-    return TrainedPrompt(prompt, backbone, settings.task)
+    trained = Run.at(Path(run))
+    result = trained.result()
+    now = model_fingerprint(trained.settings.model)
+    if changed := [name for name, value in now.items() if result["hashes"].get(name) != value]:
+        raise UserError(f"{trained.path}: {changed[0]} has changed since this run was trained; restore it")
+    backbone = load_backbone(trained.settings.model, getattr(torch, result["backbone"]["dtype"]))
+    backbone.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    return TrainedPrompt(trained.best_prompt(), backbone, trained.settings.task)

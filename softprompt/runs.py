@@ -46,7 +46,7 @@ CIRCUMSTANCES = {
     },
     "data": {"root", "predict"},
 }
-# Of these none makes it another run.
+# Top-level keys that do not make it another run, either.
 NAMING = ("sweep", "output_root", "logger", "objective")
 
 
@@ -82,6 +82,20 @@ class Run:
         """The run with these settings, on data and a model with these hashes (by file name); it may not exist yet."""
         folder = Path(settings.output_root) / settings.sweep / settings.task.name
         return Run(settings, folder / run_id(settings, fingerprint))
+
+    @staticmethod
+    def at(path: Path) -> "Run":
+        """The run in a directory, with the settings of its config.yaml.
+
+        Raises:
+            UserError: config.yaml cannot be read, or its values are not allowed.
+        """
+        config = path / "config.yaml"
+        try:
+            settings = parse_settings(current_config(yaml.safe_load(config.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, yaml.YAMLError, UserError) as error:
+            raise UserError(f"{config}: cannot be read ({error})".replace("\n", " ")) from error
+        return Run(settings, path)
 
     @property
     def id(self) -> str:
@@ -166,12 +180,7 @@ def find_runs(folder: Path) -> list[Run]:
         raise UserError(f"sweep={folder}: there is no such folder")
     runs: list[Run] = []
     for path in sorted(folder.rglob("result.json")):
-        config = path.with_name("config.yaml")
-        try:
-            settings = parse_settings(current_config(yaml.safe_load(config.read_text(encoding="utf-8"))))
-        except (OSError, yaml.YAMLError, UserError) as error:
-            raise UserError(f"{config}: cannot be read ({error})".replace("\n", " ")) from error
-        runs.append(Run(settings, path.parent))
+        runs.append(Run.at(path.parent))
     if not runs:
         raise UserError(f"sweep={folder}: there is no finished run (no result.json) under this folder")
     _check_different(folder, runs)

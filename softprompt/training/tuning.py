@@ -66,9 +66,8 @@ class PromptTuning(PromptEvaluation):
         if pairs:
             batch = Batch.of_pairs(pairs, prompt_of)
             logits = self.backbone.answer_logits(list(self.prompts), batch)  # [A, V]
-            token_losses = F.cross_entropy(
-                logits.float(), batch.answer_ids.to(self.device), reduction="none"
-            )  # [A]
+            answer_ids = batch.answer_ids.to(self.device)  # [A]
+            token_losses = F.cross_entropy(logits.float(), answer_ids, reduction="none")  # [A]
             losses = losses.index_add(0, batch.prompt_of_token.to(self.device), token_losses)  # [A] -> [R]
         losses = losses / token_counts.clamp(min=1).to(self.device)  # mean over a run's answer tokens
         return self._sum_of_finite(losses, token_counts)
@@ -125,6 +124,8 @@ class PromptTuning(PromptEvaluation):
             assert scores is not None
             self.runs[i].observe(scores, self.limits)
             self._log_run(i)
+        # Lightning's loggers take this as the x-axis; their own count of steps starts at 0 after a resume.
+        self.log("step", float(max(run.order.total_steps for run in self.runs)), sync_dist=True)
         if not any(run.live for run in self.runs):
             self.trainer.should_stop = True
 

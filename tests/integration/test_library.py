@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
@@ -35,6 +36,18 @@ def test_a_loaded_run_scores_and_predicts_as_it_was_trained(run, data_folder: Pa
     assert trained.predict([]) == [] and trained.prompt.task == "cb"
 
 
+def test_a_run_is_loaded_in_the_dtype_and_with_the_model_of_its_training(run) -> None:
+    path = run.path / "result.json"
+    result = json.loads(path.read_text())
+    result["backbone"]["dtype"] = "bfloat16"  # on the machine that trained it, where "auto" meant this
+    path.write_text(json.dumps(result))
+    assert softprompt.load(run.path).backbone.dtype == torch.bfloat16
+    result["hashes"]["model/config.json"] = "0"
+    path.write_text(json.dumps(result))
+    with pytest.raises(UserError, match=r"model/config\.json has changed since this run was trained"):
+        softprompt.load(run.path)
+
+
 def test_a_record_that_lacks_a_field_is_named(run) -> None:
     with pytest.raises(UserError, match=r"^record 1: no field 'hypothesis'"):
         softprompt.load(run.path).predict([cb_records(1)[0], {"premise": "a dog runs"}])
@@ -62,6 +75,7 @@ def test_callbacks_see_every_run_s_figures(settings, monkeypatch) -> None:
     monkeypatch.setattr(Pack, "__init__", with_watch)
     (run,) = train_pack([settings], Console(quiet=True))
     assert logged[-1]["val/exact_match"] == pytest.approx(run.result()["tuned"]["exact_match"])
+    assert logged[-1]["step"] == run.result()["steps"]
     assert {"train/loss", "val/loss", "val/rank_accuracy", "val/invalid_prediction_rate"} <= set(logged[-1])
     pack = train_pack([replace(settings, seed=seed) for seed in (1, 2)], Console(quiet=True))
     assert all(f"{run.label}/val/loss" in logged[-1] for run in pack)
