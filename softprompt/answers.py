@@ -14,7 +14,7 @@ from torch import Tensor
 
 from softprompt.backbone import Backbone
 from softprompt.data.examples import Example
-from softprompt.files import sha256, write_atomically
+from softprompt.files import Damaged, seal, sha256, unseal, write_atomically
 from softprompt.scoring import labels_of, score_all
 
 PROMPTS_AT_ONCE = 16  # between two steps of a progress bar
@@ -60,8 +60,8 @@ class AnswerCache:
         """
         stored = [field.name for field in fields(Answers)]
         prefix = json.dumps([*context, len(examples), stored], sort_keys=True).encode()
-        paths = [self.folder / f"{_content_hash(prefix, group)}.safetensors" for group in groups]
-        missing = list({path: index for index, path in enumerate(paths) if not path.exists()}.values())
+        paths = [self.folder / f"{_content_hash(prefix, group)}.answers" for group in groups]
+        missing = list({path: index for index, path in enumerate(paths) if _stored(path) is None}.values())
         # Several small groups are scored side by side; a large one alone.
         side_by_side = max(1, PROMPTS_AT_ONCE // max(map(len, groups), default=1))
         for start in track(
@@ -72,7 +72,7 @@ class AnswerCache:
             disable=not (missing and self.console.is_terminal),
         ):
             self._score([(groups[i], paths[i]) for i in missing[start : start + side_by_side]], examples)
-        return [Answers(**load(path.read_bytes())) for path in paths]
+        return [Answers(**load(unseal(path.read_bytes(), path.stem))) for path in paths]
 
     def _score(self, groups: Sequence[tuple[Group, Path]], examples: Sequence[Example]) -> None:
         """Score several groups of prompts side by side and write each group's answers to its path."""
@@ -88,7 +88,15 @@ class AnswerCache:
             of_group = [outcomes[_content_hash(b"", [prompt])] for prompt in group]
             # P times [E] -> [P, E]
             stacked = {key: np.stack([outcome[key] for outcome in of_group]) for key in of_group[0]}
-            write_atomically(path, save(stacked))
+            write_atomically(path, seal(save(stacked), path.stem))
+
+
+def _stored(path: Path) -> Answers | None:
+    """The answers in a file; None if there is no such file, or it is damaged or has the answers of other prompts."""
+    try:
+        return Answers(**load(unseal(path.read_bytes(), path.stem)))
+    except (OSError, Damaged):
+        return None
 
 
 def _content_hash(context: bytes, group: Group) -> str:

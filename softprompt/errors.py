@@ -18,6 +18,8 @@ def first_line(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """An error's message with its lines joined."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
 
 

@@ -3,6 +3,10 @@
 import json
 import os
 import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,18 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from softprompt.errors import one_line
+from softprompt.files import write_atomically
 
 _recorded: list[Path] = []  # the file of this process's sweep
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A failed job of a sweep: its overrides, the error in one line, and the file with the traceback."""
+
+    overrides: str
+    reason: str
+    log: str
 
 
 class RecordFailures(Callback):
@@ -31,21 +45,32 @@ class RecordFailures(Callback):
         _recorded[:] = [self.path]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Add a line if the job failed."""
+        """Write a log and add a line if the job failed."""
         if self.path is None or job_return.status != JobStatus.FAILED:
             return
         error = job_return._return_value  # `return_value` would raise it
         overrides = " ".join(job_return.overrides or [])
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        log = self.path.parent / "failed" / f"{socket.gethostname()}-{os.getpid()}-{config.hydra.job.num}.log"
+        write_atomically(log, f"{overrides}\n\n{''.join(traceback.format_exception(error))}")
+        shown = log.relative_to(Path.cwd()) if log.is_relative_to(Path.cwd()) else log
+        failed = FailedRun(overrides, one_line(error), str(shown))
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(f"{overrides}: {one_line(error)}") + "\n")
+            file.write(json.dumps(asdict(failed)) + "\n")
 
 
-def failed_runs() -> list[str]:
-    """The failed runs of the sweep that this process started, a line each: `<overrides>: <reason>`."""
-    lines = []
+def failed_runs() -> list[FailedRun]:
+    """The failed runs of the sweep that this process started."""
+    found = []
     for path in _recorded:
         if path.exists():
-            lines += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found += [FailedRun(**json.loads(line)) for line in lines]
             path.unlink()
-    return lines
+    return found
+
+
+def print_failed_runs(failed: Sequence[FailedRun]) -> None:
+    """Print on standard error which runs of a sweep failed, why, and where their logs are."""
+    print(f"error: {len(failed)} of the sweep's runs failed:", file=sys.stderr)
+    for run in failed:
+        print(f"  {run.overrides}: {run.reason} (log: {run.log})", file=sys.stderr)

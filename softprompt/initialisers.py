@@ -61,7 +61,7 @@ def text(request: Request) -> Start:
 @initialiser
 def vocab(request: Request) -> Start:
     """The embeddings of different ordinary tokens, drawn uniformly (Lester et al. 2021, section 2.1)."""
-    ordinary = _ordinary_tokens(request.backbone.tokenizer)
+    ordinary = [i for i in _ordinary_tokens(request.backbone.tokenizer) if i < request.backbone.table_rows]
     if request.length > len(ordinary):
         raise UserError(
             f"prompt.length={request.length}: the vocabulary has only {len(ordinary)} tokens to draw from"

@@ -50,11 +50,12 @@ class TrainedPrompt:
 
     def _examples(self, records: Iterable[Mapping[str, Any]], labelled: bool) -> list[Example]:
         rendered = [
-            render(self.task, Record(lift(record), f"record {i}"), labelled=labelled)
+            render(self.task, Record(lift(record, f"record {i}"), f"record {i}"), labelled=labelled)
             for i, record in enumerate(records)
         ]
-        examples = tokenise(self.task, rendered, self.backbone.tokenizer) if rendered else []
-        check_lengths(examples, len(self.prompt.matrix), self.backbone.context_length)
+        backbone = self.backbone
+        examples = tokenise(self.task, rendered, backbone.tokenizer, backbone.table_rows) if rendered else []
+        check_lengths(examples, len(self.prompt.matrix), backbone.context_length)
         return examples
 
     def _score(self, examples: list[Example]) -> AnswerScores:
@@ -73,9 +74,9 @@ def load(run: str | Path, device: str | torch.device | None = None) -> TrainedPr
     """
     trained = Run.at(Path(run))
     result = trained.result()
-    now = model_fingerprint(trained.settings.model)
-    if changed := [name for name, value in now.items() if result["hashes"].get(name) != value]:
-        raise UserError(f"{trained.path}: {changed[0]} has changed since this run was trained; restore it")
-    backbone = load_backbone(trained.settings.model, getattr(torch, result["backbone"]["dtype"]))
+    model = trained.trained_model()
+    if changed := trained.changed_since(model_fingerprint(model)):
+        raise UserError(f"{trained.path}: {changed} has changed since this run was trained; restore it")
+    backbone = load_backbone(model, getattr(torch, result["backbone"]["dtype"]))
     backbone.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     return TrainedPrompt(trained.best_prompt(), backbone, trained.settings.task)

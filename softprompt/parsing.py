@@ -73,7 +73,11 @@ def _parse(kind: type[T], config: object) -> T:
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         raise UserError(f"{key}={value!r}: there is no such key")
     rule = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    raise UserError(rule if isinstance(value, Mapping) else f"{key}={value!r}: {rule}")
+    if error["type"] == "string_type" and isinstance(value, int | float):
+        rule += f": put it in quotes, '{key}=\"{value}\"'"
+    if isinstance(value, Mapping):  # a rule about several keys names them itself
+        raise UserError(rule if rule.startswith(f"{key}.") else f"{key}: {rule}")
+    raise UserError(f"{key}={value!r}: {rule}")
 
 
 def _check_keys(config: object, parents: str = "") -> None:

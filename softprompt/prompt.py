@@ -1,7 +1,7 @@
 """The prompt: a learnable n×d matrix in front of a frozen model (Lester et al. 2021, section 2), and its file."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from softprompt.errors import UserError
+from softprompt.errors import UserError, one_line
 from softprompt.files import write_atomically
 
 TENSOR = "prompt"
@@ -53,13 +53,24 @@ class SoftPrompt:
         """Read what `save` wrote.
 
         Raises:
-            UserError: the file does not exist, or was not written by `save`.
+            UserError: the file does not exist, was not written by `save`, or is no matrix of finite numbers.
         """
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})[METADATA])
-                return SoftPrompt(matrix=file.get_tensor(TENSOR).float(), **about)
+                matrix = file.get_tensor(TENSOR).float()
         except FileNotFoundError as error:
             raise UserError(f"{path}: there is no such prompt") from error
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
-            raise UserError(f"{path}: not a prompt saved by softprompt ({error})") from error
+        except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
+            raise UserError(f"{path}: not a prompt saved by softprompt ({one_line(error)})") from error
+        if matrix.ndim != 2 or not matrix.numel():
+            shape = "×".join(map(str, matrix.shape)) or "a single number"
+            raise UserError(f"{path}: the prompt should be a matrix of n rows, but its shape is {shape}")
+        if not torch.isfinite(matrix).all():
+            raise UserError(f"{path}: the prompt has values that are not finite; use another one")
+        known = {entry.name for entry in fields(SoftPrompt)} - {"matrix"}
+        if not isinstance(about, dict) or not {"backbone", "revision", "task", "init"} <= set(about) <= known:
+            raise UserError(
+                f"{path}: not a prompt saved by softprompt (its metadata lacks the model or the task)"
+            )
+        return SoftPrompt(matrix=matrix, **about)

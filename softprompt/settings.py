@@ -48,6 +48,8 @@ class TaskSettings:
         names = [name for _, name, _, _ in parts if name is not None]
         if not names or not all(name.isidentifier() for name in names):
             raise ValueError("should name at least one record field, as in {premise}, and nothing but names")
+        if any(width or conversion for _, _, width, conversion in parts):
+            raise ValueError("should have plain names in braces, as in {premise}, without ':' or '!'")
         if template != template.rstrip():
             raise ValueError("should not end in white space: a space is put before the answer")
         return template
@@ -154,6 +156,7 @@ class TrainerSettings:
     max_steps: Positive | None
     batch_size: Positive
     patience: Positive
+    min_delta: Annotated[float, Field(ge=0)]
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
     eval_batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu"]
@@ -213,3 +216,5 @@ class AnalysisSettings:
     ablation_examples: Positive | None
     wordings: dict[Name, list[Text]]
     published: list[Published]
+    unfinished: Literal["refuse", "skip"] = "refuse"
+    data_root: Text | None = None

@@ -17,13 +17,16 @@ from softprompt.analysis.neighbours import nearest_tokens
 from softprompt.analysis.variants import variant_names
 from softprompt.answers import AnswerCache, Answers, Group
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
+from softprompt.console import say, show_control_characters
 from softprompt.data.examples import Example, check_lengths, tokenise
-from softprompt.data.sources import read_records
+from softprompt.data.sources import moved, read_records
 from softprompt.errors import UserError
 from softprompt.prompt import SoftPrompt
 from softprompt.renamed import current_scores
 from softprompt.runs import Run, find_runs, identity
-from softprompt.settings import DataSettings, Settings, TaskSettings
+from softprompt.runs.find import unfinished_runs
+from softprompt.runs.run import METRICS
+from softprompt.settings import AnalysisSettings, DataSettings, Settings, TaskSettings
 from softprompt.tasks import render
 
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
@@ -56,13 +59,18 @@ class Study:
         labels: one line per run, in the same order: `run`, `task`, `variant` and `seed`.
 
     Raises:
-        UserError: there is no run, the runs have several models, or a file or the model cannot be read.
+        UserError: there is no run, one is not finished, the runs have several models, or a file or the model is damaged or
+            cannot be read.
     """
 
-    def __init__(self, folder: Path, console: Console) -> None:
+    def __init__(self, folder: Path, console: Console, options: AnalysisSettings) -> None:
+        """`options`: what to do with unfinished runs, and where the data is now."""
         self.folder = folder
         self.console = console
-        runs = find_runs(folder)
+        self.options = options
+        unfinished = unfinished_runs(folder)
+        runs = find_runs(folder, skip_unfinished=options.unfinished == "skip")
+        self.left_out = [path for path in unfinished if path not in {run.path for run in runs}]
         names = dict(
             zip(
                 (run.path for run in runs),
@@ -74,8 +82,18 @@ class Study:
             runs, key=lambda run: (_init_order(run.settings.prompt.init), names[run.path], run.settings.seed)
         )
         self.results: list[dict[str, Any]] = [run.result() for run in self.runs]
+        if older := [
+            run for run, result in zip(self.runs, self.results, strict=True) if "files" not in result
+        ]:
+            say(
+                console,
+                f"{len(older)} runs were trained by a version that stored no checksums; whether their files have changed "
+                f"since cannot be told ({older[0].path}, ...)",
+            )
+        if self.left_out:
+            say(console, f"left out, because they are not finished: {', '.join(map(str, self.left_out))}")
         models = {
-            f"{run.settings.model.id} in {result['backbone']['dtype']}"
+            f"{run.settings.model.id} {result['backbone']['revision'] or ''} in {result['backbone']['dtype']}"
             for run, result in zip(self.runs, self.results, strict=True)
         }
         if len(models) > 1:
@@ -101,14 +119,14 @@ class Study:
     @cached_property
     def initial_matrices(self) -> list[Float[Tensor, "_ d"]]:
         """The matrix of every run's prompt before tuning."""
-        return [run.initial_prompt.matrix for run in self.runs]
+        return [run.initial_prompt().matrix for run in self.runs]
 
     @cached_property
     def learning_curves(self) -> pd.DataFrame:
         """The rows of all runs' metrics.csv, with `run`, `task` and `variant`."""
         return pd.concat(
             [
-                pd.read_csv(run.path / "metrics.csv")
+                pd.read_csv(run.path / METRICS)
                 .rename(columns=lambda name: next(iter(current_scores({name: None}))))
                 .assign(run=label["run"], task=label["task"], variant=label["variant"])
                 for run, label in zip(self.runs, self.labels.to_dict("records"), strict=True)
@@ -120,7 +138,7 @@ class Study:
     def backbone(self) -> Backbone:
         """The model that the prompts were trained for, in the dtype they were trained with."""
         dtype = getattr(torch, self.results[0]["backbone"]["dtype"])
-        backbone = load_backbone(self.settings.model, dtype)
+        backbone = load_backbone(self.runs[0].trained_model(), dtype)
         if torch.cuda.is_available():
             backbone.to(torch.device("cuda"))
         return backbone
@@ -144,19 +162,23 @@ class Study:
                     f"{run.path}: its template or verbalizers differ from those of other runs of task {task.name!r}; "
                     "use a separate sweep"
                 )
-            now = {**target.fingerprint, **(model_fingerprint(self.settings.model))}
-            changed = [name for name, value in result["hashes"].items() if now.get(name) != value]
-            if changed:
+            commit = {"model/commit": str(self.backbone.revision)}
+            now = {**commit, **target.fingerprint, **model_fingerprint(run.trained_model())}
+            if changed := run.changed_since(now) or next(
+                (name for name in result["hashes"] if name not in now), None
+            ):
                 raise UserError(
-                    f"{run.path}: {changed[0]} has changed since this run was trained; restore it, or train the run "
+                    f"{run.path}: {changed} has changed since this run was trained; restore it, or train the run "
                     "again in another sweep"
                 )
         return targets
 
     def _target(self, task: TaskSettings, data: DataSettings) -> Target:
+        if self.options.data_root is not None:
+            data = moved(data, self.options.data_root)
         records = read_records(data, task)
         rendered = [render(task, record) for record in records.splits["validation"]]
-        examples = tokenise(task, rendered, self.backbone.tokenizer)
+        examples = tokenise(task, rendered, self.backbone.tokenizer, self.backbone.table_rows)
         # Every prompt is tried on every task.
         check_lengths(
             examples, max(len(prompt.matrix) for prompt in self.prompts), self.backbone.context_length
@@ -195,7 +217,7 @@ class Study:
         """A token as text; its name in the vocabulary if it decodes to nothing, or to part of a character."""
         text = str(self.backbone.tokenizer.decode([token]))
         name = self.backbone.tokenizer.convert_ids_to_tokens(token)
-        return str(name) if "\ufffd" in text or not text else text
+        return show_control_characters(str(name) if "\ufffd" in text or not text else text)
 
     def answers(self, groups: Sequence[Group], target: str, examples: int | None = None) -> list[Answers]:
         """What the prompts of each group answer on a task's validation set.
@@ -222,7 +244,7 @@ class Study:
 
     @cached_property
     def _model_hash(self) -> dict[str, str]:
-        return model_fingerprint(self.settings.model) or {"revision": str(self.backbone.revision)}
+        return model_fingerprint(self.runs[0].trained_model()) or {"revision": str(self.backbone.revision)}
 
 
 def _init_order(init: str) -> tuple[int, str]:

@@ -15,11 +15,24 @@ class Record:
     where: str  # its place, for error messages: `CB/train.jsonl:12`
 
 
-def lift(fields: Mapping[str, object]) -> dict[str, object]:
-    """Flatten a record: the fields of nested objects (WSC's `target`) become fields of the record."""
+def lift(fields: Mapping[str, object], where: str) -> dict[str, object]:
+    """Flatten a record: the fields of nested objects (WSC's `target`) become fields of the record.
+
+    Args:
+        fields: the record as it was read.
+        where: its place, for error messages.
+
+    Raises:
+        UserError: two fields have the same name then.
+    """
     flat: dict[str, object] = {}
     for name, value in fields.items():
-        flat.update(value if isinstance(value, Mapping) else {name: value})
+        for inner_name, inner_value in (value if isinstance(value, Mapping) else {name: value}).items():
+            if inner_name in flat:
+                raise UserError(
+                    f"{where}: two fields are named {inner_name!r}, one of them in a nested object; rename one"
+                )
+            flat[inner_name] = inner_value
     return flat
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from softprompt.data.batch import Batch
+from softprompt.data.examples import check_ids
 
 
 class Backbone(ABC):
@@ -48,6 +49,11 @@ class Backbone(ABC):
         return int(self.model.get_input_embeddings().weight.shape[1])
 
     @property
+    def table_rows(self) -> int:
+        """Rows of the embedding table. A tokenizer may know fewer tokens, or more."""
+        return int(self.model.get_input_embeddings().num_embeddings)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype of the frozen weights."""
         return self.model.dtype  # type: ignore[no-any-return]
@@ -61,13 +67,23 @@ class Backbone(ABC):
                 return length
         return None
 
+    def non_finite_weight(self) -> str | None:
+        """The name of the first weight that is not finite; None if all are."""
+        parameters = self.model.named_parameters()
+        return next((name for name, weight in parameters if not torch.isfinite(weight).all()), None)
+
     def to(self, device: torch.device) -> None:
         """Move the weights to a device."""
         self.model.to(device)
 
     def tokens_of(self, text: str) -> list[int]:
-        """The token ids of a text, without special tokens."""
+        """The token ids of a text, without special tokens.
+
+        Raises:
+            UserError: the embedding table has no row for one of them.
+        """
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        check_ids(ids, self.table_rows, repr(text))
         return ids
 
     @torch.no_grad()
@@ -87,7 +103,7 @@ class Backbone(ABC):
         In chunks, because a multilingual table takes a gigabyte in float32. A table may have more rows than the
         tokenizer has tokens; the spare rows are left out.
         """
-        size = min(len(self.tokenizer), self.model.get_input_embeddings().num_embeddings)
+        size = min(len(self.tokenizer), self.table_rows)
         for start in range(0, size, rows):
             yield self.embed(list(range(start, min(start + rows, size))))
 

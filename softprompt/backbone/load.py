@@ -3,22 +3,27 @@
 import hashlib
 import importlib.util
 import io
+import re
+from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stderr
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from softprompt.backbone.base import Backbone
 from softprompt.backbone.bloom import BloomBackbone
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import UnpaddedBackbone
+from softprompt.backbone.verify import check_generic
 from softprompt.errors import UserError, first_line
 from softprompt.settings import ModelSettings
+
+MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.vocab", "*.bpe", "*.tiktoken", "*.jinja")
 
 
 @lru_cache(maxsize=1)  # the runs of a sweep share it
@@ -28,13 +33,15 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
     Only safetensors and GGUF are read, and no code that a model repository brings is run.
 
     Raises:
-        UserError: the model cannot be found or loaded, or is no causal language model.
+        UserError: the model cannot be found or loaded, its files lack weights or have others than the model, or it is no
+            causal language model with a key-value cache.
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     folder = local_folder(settings)
     source = str(folder) if folder else settings.id
-    wanted = {"revision": None if folder else settings.revision, "gguf_file": settings.gguf_file}
+    revision = None if folder else commit_of(settings)  # once: a branch may move between two requests
+    wanted = {"revision": revision, "gguf_file": settings.gguf_file}
     options = {"trust_remote_code": False, **{key: value for key, value in wanted.items() if value}}
     formats = {} if settings.gguf_file else {"use_safetensors": True}
     # transformers has no setting that turns off the progress bar for GGUF files.
@@ -44,11 +51,43 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
             raise ValueError("an encoder-decoder; softprompt needs a causal language model")
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         with quiet:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options, **formats)
-    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
+            # A tensor of another size than the model's is reported instead of raised, so that the error can name it.
+            model, report = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **options,
+                **formats,
+            )
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model.id={settings.id}: cannot be loaded: {first_line(error)}") from error
-    revision = None if folder else getattr(model.config, "_commit_hash", None)
-    return make_backbone(model, tokenizer, settings.id, revision)
+    _check_report(settings.id, report)
+    backbone = make_backbone(model, tokenizer, settings.id, revision)
+    if isinstance(backbone, SharedPrefixBackbone):
+        check_generic(backbone)
+    return backbone
+
+
+def _check_report(id: str, report: Mapping[str, Any]) -> None:
+    """Raise a `UserError` if a weight was not in the files, or was there in another size, or is not the model's.
+
+    transformers fills missing weights with random numbers. Tied heads, and buffers that it computes itself, are in none of
+    these lists.
+    """
+    problems = {
+        "is missing from the files; get the model's files again": report.get("missing_keys"),
+        "has another size in the files; get the model's files again": report.get("mismatched_keys"),
+        "is in the files, but not in the model; save the causal language model alone, without other heads": report.get(
+            "unexpected_keys"
+        ),
+    }
+    for what, keys in problems.items():
+        # A mismatch is a tuple of name and sizes.
+        names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in keys or ())
+        if names:
+            others = f" (and {len(names) - 1} others)" if len(names) > 1 else ""
+            raise UserError(f"model.id={id}: the weight {names[0]}{others} {what}")
 
 
 def make_backbone(model: Any, tokenizer: Any, id: str, revision: str | None) -> Backbone:
@@ -60,23 +99,53 @@ def make_backbone(model: Any, tokenizer: Any, id: str, revision: str | None) -> 
 
 
 def model_fingerprint(settings: ModelSettings) -> dict[str, str]:
-    """SHA-256 of the files of a model on disk. Empty for a model on the hub, whose revision identifies it.
+    """What identifies a model's content: SHA-256 of its files on disk, or its commit on the hub.
+
+    Empty if the settings name the commit already.
 
     Raises:
-        UserError: the package that carries the model is not installed.
+        UserError: the package that carries the model is not installed, or its commit cannot be found out.
     """
     folder = local_folder(settings)
     if folder is None:
-        return {}
-    patterns = [settings.gguf_file] if settings.gguf_file else ["*.json", "*.safetensors"]
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return {f"model/{path.name}": _file_hash(path, path.stat().st_mtime_ns) for path in files}
+        commit = commit_of(settings)
+        return {} if commit == settings.revision else {"model/commit": commit}
+    # All that weights, configuration and tokenizers are stored in.
+    patterns = [settings.gguf_file] if settings.gguf_file else MODEL_FILES
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {f"model/{path.name}": _file_hash(path, *_version(path)) for path in files}
 
 
-@lru_cache  # the runs of a sweep share it
-def _file_hash(path: Path, modified: int) -> str:
+def _version(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@cache  # the runs of a sweep share it
+def _file_hash(path: Path, *version: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def commit_of(settings: ModelSettings) -> str:
+    """The commit of a model on the hub. The commit of a branch is looked up there, or in the local cache.
+
+    Raises:
+        UserError: the hub does not have the model, or cannot be reached and the cache does not have it.
+    """
+    revision = settings.revision or "main"
+    return revision if re.fullmatch("[0-9a-f]{40}", revision) else _commit_of_branch(settings.id, revision)
+
+
+@lru_cache
+def _commit_of_branch(id: str, branch: str) -> str:
+    try:
+        file = cached_file(
+            id, "config.json", revision=branch
+        )  # <cache>/models--<id>/snapshots/<commit>/config.json
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.id={id}: cannot be loaded: {first_line(error)}") from error
+    return Path(str(file)).parent.name
 
 
 def choose_dtype(name: str, accelerator: str) -> torch.dtype:

@@ -37,7 +37,9 @@ class Example:
         return len(self.text_ids) + max(map(len, self.answers))
 
 
-def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -> list[Example]:
+def tokenise(
+    task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any, table_rows: int
+) -> list[Example]:
     """Tokenise texts with each of the task's answers: `<text> <answer><end-of-sequence>`, no other special tokens.
 
     Text and answer are tokenised together and then split, so that the answer's first token is the one that the model
@@ -48,14 +50,15 @@ def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -
         task: its verbalizers are the answers.
         rendered: texts with their labels.
         tokenizer: a Hugging Face tokenizer.
+        table_rows: rows of the model's embedding table.
 
     Returns:
         One example per rendered record, in the same order.
 
     Raises:
         UserError: the tokenizer has no end-of-sequence token, more than half of the texts' tokens or a token of an
-            answer are unknown to it, it joins text and answer into one token, two answers have the same tokens, or a
-            text has none.
+            answer are unknown to it, it joins text and answer into one token, two answers have the same tokens, a text
+            has none, or the embedding table has no row for a token.
     """
     if tokenizer.eos_token_id is None:
         raise UserError(
@@ -84,10 +87,20 @@ def tokenise(task: TaskSettings, rendered: Sequence[Rendered], tokenizer: Any) -
             raise UserError(f"{record.where}: two answers of task {task.name!r} have the same tokens")
         if not ids:
             raise UserError(f"{record.where}: the text has no tokens")
+        check_ids([*ids, *(token for answer in answers for token in answer)], table_rows, record.where)
     return [
         Example(tuple(ids), tuple(answers), record.label, record.where)
         for record, ids, answers in zip(rendered, text_ids, answers_of, strict=True)
     ]
+
+
+def check_ids(ids: Sequence[int], table_rows: int, where: str) -> None:
+    """Raise a `UserError` if the embedding table has no row for a token id."""
+    if ids and max(ids) >= table_rows:
+        raise UserError(
+            f"{where}: the tokenizer's token {max(ids)} is not in the model's embedding table of {table_rows} rows; use "
+            "the tokenizer that belongs to the model"
+        )
 
 
 def _check_language(texts: Sequence[str], text_ids: Sequence[Sequence[int]], tokenizer: Any) -> None:

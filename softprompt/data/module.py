@@ -71,6 +71,7 @@ class TaskData(L.LightningDataModule):
         data: DataSettings,
         records: Records,
         tokenizer: Any,
+        table_rows: int,
         batch_size: int,
         eval_batch_size: int,
     ) -> None:
@@ -82,7 +83,7 @@ class TaskData(L.LightningDataModule):
 
         def examples(split: str) -> list[Example]:
             rendered = [render(task, record, labelled=split != "test") for record in records.splits[split]]
-            return tokenise(task, rendered, tokenizer)
+            return tokenise(task, rendered, tokenizer, table_rows)
 
         self.train, self.validation = examples("train"), examples("validation")
         self.test = examples("test") if data.predict else []

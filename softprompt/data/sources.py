@@ -1,14 +1,15 @@
 """Reads records from the Hugging Face hub, from a folder of SuperGLUE JSONL files, or from the microworld."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from softprompt.errors import UserError, first_line
-from softprompt.files import sha256
+from softprompt.files import json_sha256, sha256
 from softprompt.microworld.scenes import SCENES, draw_splits
-from softprompt.settings import DataSettings, HubData, MicroworldData, TaskSettings
+from softprompt.settings import DataSettings, HubData, JsonlData, MicroworldData, TaskSettings
 from softprompt.tasks import Record, lift
 
 LABELLED_SPLITS = ("train", "validation")
@@ -21,12 +22,16 @@ class Records:
 
     Attributes:
         splits: "train", "validation" and, if predictions were requested, "test".
-        fingerprint: identifies the data a prompt is trained and evaluated on: the SHA-256 of each file (or of the drawn
-            records), or the revision of the hub data set. It is part of the run id, so other data makes another run.
+        fingerprint: identifies the data a prompt is trained and evaluated on: the SHA-256 of each file, or of each split's
+            records. It is part of the run id, so other data makes another run.
     """
 
     splits: Mapping[str, list[Record]]
     fingerprint: Mapping[str, str]
+
+    def test_hash(self, task: TaskSettings) -> str:
+        """SHA-256 of the test records' fields that the task's template reads."""
+        return _used_content(self.splits["test"], task.fields)
 
 
 def read_records(data: DataSettings, task: TaskSettings) -> Records:
@@ -34,13 +39,25 @@ def read_records(data: DataSettings, task: TaskSettings) -> Records:
 
     Raises:
         UserError: a file is missing, empty or malformed (the message names file, line and reason), the hub data set
-            cannot be loaded, or the source does not have the task.
+            cannot be loaded, the source does not have the task, or both splits have the same records.
     """
     split_names = (*LABELLED_SPLITS, "test") if data.predict else LABELLED_SPLITS
     if isinstance(data, HubData):
-        return _read_hub(data, task, split_names)
-    if isinstance(data, MicroworldData):
-        return _draw_microworld(data, task, split_names)
+        records = _read_hub(data, task, split_names)
+    elif isinstance(data, MicroworldData):
+        records = _draw_microworld(data, task, split_names)
+    else:
+        records = _read_jsonl(data, task, split_names)
+    (train, train_hash), (validation, validation_hash) = records.fingerprint.items()
+    if train_hash == validation_hash:
+        raise UserError(
+            f"{validation}: has the same records as {train}, so its scores would be those of training examples; use other "
+            "records"
+        )
+    return records
+
+
+def _read_jsonl(data: JsonlData, task: TaskSettings, split_names: tuple[str, ...]) -> Records:
     folder = Path(data.root) / task.folder
     if not folder.is_dir():
         raise UserError(f"data.root={data.root}: there is no folder {folder}")
@@ -49,6 +66,19 @@ def read_records(data: DataSettings, task: TaskSettings) -> Records:
         {split: parse_jsonl(content, folder / JSONL_FILES[split]) for split, content in contents.items()},
         {f"{task.folder}/{JSONL_FILES[split]}": sha256(contents[split]) for split in LABELLED_SPLITS},
     )
+
+
+def moved(data: DataSettings, root: str) -> DataSettings:
+    """The same data in another place: `root` is the new `data.root`, or the new folder of a local data set.
+
+    Raises:
+        UserError: this source has no place.
+    """
+    if isinstance(data, JsonlData):
+        return replace(data, root=root)
+    if isinstance(data, HubData):
+        return replace(data, id=root)
+    raise UserError(f"data_root={root}: the runs' records come from the microworld, which has no folder")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -77,17 +107,32 @@ def parse_jsonl(content: bytes, path: Path) -> list[Record]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             if not text.strip():
                 continue
-            fields = json.loads(text)
+            fields = json.loads(text, object_pairs_hook=_unique)
         except UnicodeDecodeError as error:
             raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
         except json.JSONDecodeError as error:
             raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # a number of thousands of digits, or thousands of brackets
+            raise UserError(f"{where}: cannot be read ({first_line(error)})") from error
         if not isinstance(fields, dict):
             raise UserError(f"{where}: should be a JSON object, but is {text.strip()[:40]}")
-        records.append(Record(lift(fields), where))
+        records.append(Record(lift(fields, where), where))
     if not records:
         raise UserError(f"{path}: the file has no records")
     return records
+
+
+def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. Raises a `ValueError` if it has two fields of one name, of which json would keep the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two fields are named {twice!r}; rename one")
+    return fields
 
 
 def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -> Records:
@@ -97,7 +142,12 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
 
     disable_progress_bar()
     try:
-        loaded = load_dataset(data.id, task.hub_config, revision=data.revision)
+        with TemporaryDirectory() as cache:
+            # For a local folder `datasets` would reuse what it cached under the same path, even if the files have changed.
+            folder = {"cache_dir": cache} if Path(data.id).is_dir() else {}
+            loaded = load_dataset(
+                data.id, task.hub_config, revision=data.revision, keep_in_memory=True, **folder
+            )
     except Exception as error:  # `datasets` raises errors of many classes
         data_set = f"data.id={data.id} (config {task.hub_config}, revision {data.revision})"
         raise UserError(f"{data_set}: cannot be loaded: {first_line(error)}") from error
@@ -117,7 +167,17 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
             splits[split].append(Record(fields, f"{data.id} {task.hub_config} {split}[{index}]"))
         if not splits[split]:
             raise UserError(f"data.id={data.id}: split {split!r} is empty")
-    return Records(splits, {f"{data.id}/{task.hub_config}": data.revision})
+    # By the content that is used, because a branch moves and files in a local folder change.
+    names = [*task.fields, task.label]
+    fingerprint = {
+        f"{task.hub_config or task.folder}/{split}": _used_content(splits[split], names)
+        for split in LABELLED_SPLITS
+    }
+    return Records(splits, fingerprint)
+
+
+def _used_content(records: Sequence[Record], names: Sequence[str]) -> str:
+    return json_sha256([[str(record.fields.get(name)) for name in names] for record in records])
 
 
 def _draw_microworld(data: MicroworldData, task: TaskSettings, split_names: tuple[str, ...]) -> Records:
@@ -126,7 +186,7 @@ def _draw_microworld(data: MicroworldData, task: TaskSettings, split_names: tupl
     scenes = draw_splits(task.folder, data.seed, data.train, data.validation, data.level)
     splits = {
         split: [
-            Record(lift(scene.fields), f"microworld/{task.folder}/{split}[{index}]")
+            Record(lift(scene.fields, where := f"microworld/{task.folder}/{split}[{index}]"), where)
             for index, scene in enumerate(scenes[split])
         ]
         for split in split_names

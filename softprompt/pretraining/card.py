@@ -111,7 +111,7 @@ def exact_match(
 ) -> float:
     """Share of a split's records that the model answers correctly after an instruction; "" means no prompt."""
     rendered = [render(task, record) for record in read_records(data, task).splits[split]]
-    examples = tokenise(task, rendered, backbone.tokenizer)
+    examples = tokenise(task, rendered, backbone.tokenizer, backbone.table_rows)
     prompt = backbone.embed_text(instruction)  # [n, d]; "" has no tokens: [0, d]
     (scores,) = score_all(backbone, [prompt], examples)
     return scores.outcomes(labels_of(examples)).exact_match.float().mean().item()

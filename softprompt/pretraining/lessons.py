@@ -104,6 +104,6 @@ class Curriculum:
 
 def render_scene(task: TaskSettings, scene: Scene) -> tuple[str, str]:
     """The text and the right answer of a scene, rendered with the task's template as in prompt tuning."""
-    rendered = render(task, Record(lift(scene.fields), "microworld"))
+    rendered = render(task, Record(lift(scene.fields, "microworld"), "microworld"))
     assert rendered.label is not None
     return rendered.text, list(task.verbalizers)[rendered.label]

@@ -15,6 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, findSystemFonts, fontManager, get_font
 
+from softprompt.console import show_control_characters
 from softprompt.files import write_atomically
 
 SVG = "http://www.w3.org/2000/svg"
@@ -97,13 +98,12 @@ class Drawing:
         ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
         # A browser finds the fonts itself; their names at every word would be most of the file.
         names = ", ".join(f"'{name}'" for name in fonts())
-        root = ElementTree.fromstring(
-            self._rendered("svg").decode().replace(names, f"'{OWN_FONT}', sans-serif")
-        )
+        source = self._rendered("svg").decode().replace(names, f"'{OWN_FONT}', sans-serif")
+        root = ElementTree.fromstring(show_control_characters(source))
         for element in root.iter():
             if (text := self.tips.get(element.get("id", ""))) is not None:
                 title = ElementTree.Element(f"{{{SVG}}}title")
-                title.text = text
+                title.text = show_control_characters(text)
                 element.insert(0, title)
         for metadata in root.findall(f"{{{SVG}}}metadata"):
             root.remove(metadata)

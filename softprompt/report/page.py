@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from softprompt.console import show_control_characters
 from softprompt.report.registry import Section
 
 ROWS = 400  # of a table, on the page
@@ -36,7 +37,7 @@ def render_page(title: str, lead: str, sections: Sequence[Section], provenance: 
     environment.filters["cell"] = _cell
     template = environment.get_template("page.html.jinja")
     names_spaces = [section.names_spaces for section in sections]
-    return template.render(
+    page = template.render(
         title=title,
         lead=lead,
         sections=sections,
@@ -45,6 +46,7 @@ def render_page(title: str, lead: str, sections: Sequence[Section], provenance: 
         provenance=provenance,
         limit=ROWS,
     )
+    return show_control_characters(page)
 
 
 def _cell(value: object) -> Markup:

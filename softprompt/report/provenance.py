@@ -36,6 +36,7 @@ def provenance(study: Study, settings: AnalysisSettings, sections: Sequence[Sect
                 study.runs, study.results, study.labels.to_dict("records"), strict=True
             )
         ],
+        "left_out": [str(path) for path in study.left_out],
         "tables": {section.title: list(section.tables) for section in sections},
         "figures": {section.title: list(section.drawings) for section in sections},
     }
@@ -49,6 +50,7 @@ def provenance_summary(about: dict[str, Any]) -> dict[str, str]:
     return {
         "made": about["made"],
         "runs": f"{len(runs)}, commit {', '.join(sorted({str(run['commit']) for run in runs}))}",
+        **({"left out, not finished": ", ".join(about["left_out"])} if about["left_out"] else {}),
         "model": f"{model['id']} {model['revision'] or ''} in {model['dtype']}",
         "versions": ", ".join(versions),
         "files (SHA-256)": ", ".join(f"{name} {value[:12]}" for name, value in sorted(hashes)),

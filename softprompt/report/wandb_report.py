@@ -1,6 +1,6 @@
 """A report's tables and figures as a Weights & Biases run of the sweep's group."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,7 @@ def log_report(
     folder: Path,
     tables: Mapping[str, pd.DataFrame],
     figures: Mapping[str, Path],
+    say: Callable[[str], None],
 ) -> None:
     """Log tables and figures. Without an API key they are recorded in `folder`.
 
@@ -24,14 +25,15 @@ def log_report(
         folder: where W&B writes its files.
         tables: by name.
         figures: PNG files by name.
+        say: prints a line.
 
     Raises:
-        UserError: W&B refuses the key, or cannot be reached.
+        UserError: W&B refuses the key.
     """
     import wandb  # not at the top, because most reports do not need it and it takes a second
 
     run = start_wandb_run(
-        settings, group=sweep, job_type="analysis", name=f"{sweep}/analysis", dir=str(folder)
+        settings, say, group=sweep, job_type="analysis", name=f"{sweep}/analysis", dir=str(folder)
     )
     # W&B refuses a column with values of more than one type, so such columns are logged as text.
     as_text = {

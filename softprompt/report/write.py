@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from softprompt.console import say
 from softprompt.errors import UserError
-from softprompt.files import write_atomically
+from softprompt.files import read_json, remove_leftovers, write_atomically
 from softprompt.report.page import render_page
 from softprompt.report.provenance import provenance, provenance_summary
 from softprompt.report.registry import MakeSection, Section, all_sections
@@ -25,8 +26,10 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
         UserError: there is no such part, no finished run, or a run's files, its data or its model cannot be read.
     """
     parts = _parts(settings)
-    study = Study(Path(settings.sweep), console)
+    study = Study(Path(settings.sweep), console, settings)
     folder = study.folder / "analysis"
+    for place in (folder, folder / "tables", folder / "figures", folder / "cache"):
+        remove_leftovers(place)
     sections: list[Section] = []
     for name, make_section in parts.items():
         with console.status(f"{name} ..."):
@@ -40,6 +43,7 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
         else:
             say(console, f"{section.title}: {next(iter(section.findings), section.how)}")
     about = provenance(study, settings, sections)
+    _remove_older_files(folder, about)
     write_atomically(folder / "analysis.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     title = f"Soft prompts of “{study.folder.name}”"
     page = render_page(title, _lead(study), sections, provenance_summary(about))
@@ -49,7 +53,14 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
         figures = {
             name: folder / "figures" / f"{name}.png" for section in sections for name in section.drawings
         }
-        log_report(study.settings.logger, study.settings.sweep, folder, tables, figures)
+        log_report(
+            study.settings.logger,
+            study.settings.sweep,
+            folder,
+            tables,
+            figures,
+            lambda text: say(console, text),
+        )
     say(console, f"report: {folder / 'report.html'}")
 
 
@@ -67,6 +78,21 @@ def _write_files(folder: Path, section: Section) -> None:
         write_atomically(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
     for name, drawing in section.drawings.items():
         drawing.save(folder / "figures", name)
+
+
+def _remove_older_files(folder: Path, about: Mapping[str, Any]) -> None:
+    """Remove tables and figures that an earlier report in this folder lists, and this one does not have."""
+    try:
+        earlier = read_json(folder / "analysis.json")
+        places = [("tables", ".csv"), ("figures", ".png"), ("figures", ".pdf")]
+        for group, ending in places:
+            now = {name for names in about[group].values() for name in names}
+            for name in {name for names in earlier[group].values() for name in names} - now:
+                path = folder / group / f"{name}{ending}"
+                if path.parent == folder / group:
+                    path.unlink(missing_ok=True)
+    except (UserError, KeyError, AttributeError, TypeError, OSError):
+        return  # there was no earlier report
 
 
 def _lead(study: Study) -> str:

@@ -1,29 +1,35 @@
 """One run in training: what changes while it learns, when it stops, and what a resume needs."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from softprompt.data.order import DataOrder
-from softprompt.errors import UserError, first_line
+from softprompt.errors import UserError
+from softprompt.prompt import SoftPrompt
 from softprompt.runs import Row, Run
+from softprompt.runs.checkpoint import load_checkpoint, save_checkpoint
 from softprompt.scoring import Scores
 from softprompt.settings import TrainerSettings
+from softprompt.version import __version__
 
 
 @dataclass
 class RunState:
-    """A run's prompt, its place in the data, its best prompt and its learning curve."""
+    """A run's prompt, its place in the data, its best prompt and its learning curve. All of the run's files follow from it."""
 
+    initial: SoftPrompt  # the prompt before training
     prompt: nn.Parameter  # Float[n d], float32
     order: DataOrder
     best_prompt: Float[Tensor, "n d"]
     best_step: int = 0
     best_loss: float = math.inf
-    evaluations_since_best: int = 0
+    loss_to_beat: float = math.inf  # the loss that the next evaluation must be below by `min_delta`
+    evaluations_without_improvement: int = 0  # since the loss last fell by `min_delta`
     history: list[Row] = field(default_factory=list)  # a row per evaluation
     loss_sum: float = 0.0  # nats, over the answer tokens trained on since the last evaluation
     token_count: int = 0  # those tokens
@@ -36,9 +42,10 @@ class RunState:
     dtype: str = "float32"  # of the frozen weights, from the run's first step to its last
 
     @staticmethod
-    def start(matrix: Float[Tensor, "n d"], order: DataOrder, dtype: str = "float32") -> "RunState":
+    def start(initial: SoftPrompt, order: DataOrder, dtype: str = "float32") -> "RunState":
         """A run before its first step."""
-        return RunState(nn.Parameter(matrix.clone()), order, matrix.clone(), dtype=dtype)
+        matrix = initial.matrix
+        return RunState(initial, nn.Parameter(matrix.clone()), order, matrix.clone(), dtype=dtype)
 
     @property
     def live(self) -> bool:
@@ -61,10 +68,11 @@ class RunState:
         elif scores.loss < self.best_loss:
             self.best_loss, self.best_step = scores.loss, self.order.total_steps
             self.best_prompt = self.prompt.detach().cpu().clone()
-            self.evaluations_since_best = 0
+        if scores.loss < self.loss_to_beat - limits.min_delta:
+            self.loss_to_beat, self.evaluations_without_improvement = scores.loss, 0
         else:
-            self.evaluations_since_best += 1
-        if self.evaluations_since_best >= limits.patience:
+            self.evaluations_without_improvement += 1
+        if self.evaluations_without_improvement >= limits.patience:
             self.stopped = "early"
         elif self.order.epoch >= limits.max_epochs:
             self.stopped = "max_epochs"
@@ -84,6 +92,7 @@ class RunState:
         """Tensors and plain values from which `from_state_dict` restores the run."""
         return {
             **{f.name: getattr(self, f.name) for f in fields(self)},
+            "initial": {**asdict(self.initial), "matrix": self.initial.matrix.detach().cpu()},
             "prompt": self.prompt.detach().cpu(),
             "order": asdict(self.order),
             "optimizer_state": {
@@ -95,26 +104,47 @@ class RunState:
     @staticmethod
     def from_state_dict(state: dict[str, Any]) -> "RunState":
         """The run that `state_dict` was made from."""
-        return RunState(
-            **{**state, "prompt": nn.Parameter(state["prompt"]), "order": DataOrder(**state["order"])}
-        )
+        restored: dict[str, Any] = {
+            "initial": SoftPrompt(**state["initial"]),
+            "prompt": nn.Parameter(state["prompt"]),
+            "order": DataOrder(**state["order"]),
+        }
+        return RunState(**{**state, **restored})
 
     def save(self, run: Run, optimizer_state: dict[str, Any]) -> None:
-        """Write best prompt, learning curve and, last, the checkpoint into the run's directory."""
-        run.save_best(self.best_prompt, self.best_step)
+        """Write best prompt, learning curve and, last, the checkpoint into the run's directory.
+
+        A prompt with values that are not finite is not saved: the run fails at its next step, and its last checkpoint
+        should be the one before.
+        """
+        if torch.isfinite(self.prompt).all():
+            self.save_outputs(run)
+            save_checkpoint(run, self.state_dict(optimizer_state))
+
+    def save_outputs(self, run: Run) -> None:
+        """Write best prompt and learning curve into the run's directory."""
+        run.save_best(replace(self.initial, matrix=self.best_prompt, step=self.best_step))
         run.save_history(self.history)
-        run.save_checkpoint(self.state_dict(optimizer_state))
 
     @staticmethod
-    def resume(run: Run) -> "RunState | None":
-        """The state in which an earlier process left the run; None if there was none.
+    def resume(run: Run) -> "tuple[RunState, list[str]] | None":
+        """The state in which an earlier process left the run, and notes for the user; None if there was none.
 
         Raises:
-            UserError: the checkpoint cannot be read.
+            UserError: no checkpoint can be used.
         """
+        if (checkpoint := load_checkpoint(run)) is None:
+            return None
+        state = checkpoint.state
         try:
-            checkpoint = run.checkpoint()
-            return None if checkpoint is None else RunState.from_state_dict(checkpoint)
-        except Exception as error:  # torch raises what its unpickler, zip reader and file system raise
-            why = f"cannot be read ({first_line(error)}); delete it to train the run anew"
-            raise UserError(f"{run.path / 'last.ckpt'}: {why}") from error
+            if "initial" not in state:  # version 0.2
+                initial = run.initial_prompt()
+                state["initial"] = {**asdict(initial), "matrix": initial.matrix}
+                state["loss_to_beat"] = state["best_loss"]
+                state["evaluations_without_improvement"] = state.pop("evaluations_since_best")
+            return RunState.from_state_dict(state), checkpoint.notes
+        except (TypeError, KeyError) as error:
+            raise UserError(
+                f"{run.path}: its checkpoint has other fields than those of softprompt {__version__} ({error}); use the "
+                "version that wrote it, or delete the checkpoints to train the run anew"
+            ) from error

@@ -2,12 +2,16 @@
 
 import inspect
 import logging
+import os
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
 
 from softprompt.errors import UserError, first_line
 from softprompt.settings import TrainerSettings
@@ -85,7 +89,7 @@ def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.
     """
     _check_extra(settings)
     _silence()
-    arguments = {
+    arguments: dict[str, Any] = {
         "accelerator": settings.accelerator,
         "devices": settings.devices,
         "strategy": settings.strategy,
@@ -99,10 +103,41 @@ def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
+    if not is_distributed(settings):
+        # Otherwise Lightning would expect one process per task of a Slurm job.
+        arguments["plugins"] = [LightningEnvironment()]
     try:
         return L.Trainer(**{**arguments, **(settings.extra or {})})
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"trainer: {first_line(error)}") from error
+
+
+def is_distributed(settings: TrainerSettings) -> bool:
+    """True if several devices train a pack together."""
+    return settings.devices > 1 or int((settings.extra or {}).get("num_nodes", 1)) > 1
+
+
+def claim_rank_zero(settings: TrainerSettings) -> None:
+    """Make this process write files and print, unless it is one of several that train a pack together.
+
+    Lightning takes the rank from RANK, LOCAL_RANK, SLURM_PROCID or JSM_NAMESPACE_RANK. Where each task of a Slurm job
+    trains a run of its own, these variables are set, too. On nodes that are started by hand, only NODE_RANK is set before
+    the Trainer is there.
+    """
+    if not is_distributed(settings):
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+    elif int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))) > 0 and is_first_process():
+        rank_zero_only.rank = 1  # type: ignore[attr-defined]
+
+
+def is_first_process() -> bool:
+    """True for the process that writes files and prints."""
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined, no-any-return]
+
+
+def is_dry(settings: TrainerSettings) -> bool:
+    """True for Lightning's `fast_dev_run`: one batch of everything. Its scores are of no use, so nothing is written."""
+    return bool((settings.extra or {}).get("fast_dev_run"))
 
 
 def _check_extra(settings: TrainerSettings) -> None:

@@ -20,11 +20,11 @@ Command = list[str]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def call(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call(script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, script, *arguments],
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **variables},
         capture_output=True,
         text=True,
         timeout=300,
@@ -110,14 +110,13 @@ def test_bad_input_is_one_line_and_an_exit_code(arguments: Command, message: str
     assert result.stdout == "" and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
     tiny: Command, tmp_path: Path, launcher: str
 ) -> None:
-    if launcher == "joblib":
-        pytest.importorskip(
-            "hydra_plugins.hydra_joblib_launcher", reason="hydra-joblib-launcher is not installed"
-        )
+    if launcher != "basic":
+        plugin = f"hydra_{launcher.partition('_')[0]}_launcher"
+        pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"{plugin} is not installed")
     result = call(
         "train.py",
         "-m",
@@ -128,7 +127,8 @@ def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
         f"hydra/launcher={launcher}",
     )
     assert result.returncode == 1
-    assert "error: prompt.length=0: should be greater than or equal to 1" in result.stderr
+    if launcher != "submitit_local":  # its jobs print into files of their own
+        assert "error: prompt.length=0: should be greater than or equal to 1" in result.stderr
     *_, first, second = result.stderr.splitlines()
     assert "error: 2 of the sweep's runs failed:" in result.stderr
     assert all(
@@ -136,13 +136,36 @@ def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
     )
     assert len(list(tmp_path.glob("two/cb/*/result.json"))) == 2
     assert not list((tmp_path / "two").glob(".failed-*"))
+    for line in (first, second):
+        log = Path(line.rpartition("(log: ")[2].rstrip(")"))
+        assert "UserError: prompt.length=0: should be greater" in log.read_text()
 
 
-def test_a_sweep_over_several_devices_is_refused(tmp_path: Path) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there are GPUs")
+def test_a_sweep_over_several_devices_says_why_a_run_failed(tmp_path: Path) -> None:
     result = call("train.py", "-m", "trainer=ddp", f"output_root={tmp_path}")
     assert result.returncode == 1
-    assert result.stderr.startswith("error: trainer.devices=2: a sweep (-m) takes one device a run")
+    assert result.stderr.startswith("error: trainer: No supported gpu backend found!\n")
+    assert result.stderr.count("No supported gpu backend found!") == 2  # at once, and in the list at the end
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_PROCID": "3", "SLURM_LOCALID": "3", "SLURM_NODEID": "0", "SLURM_NTASKS": "8",
+         "SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "train"},
+        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "JSM_NAMESPACE_RANK": "1"},
+    ],
+    ids=["slurm", "torchrun and jsrun"],
+)  # fmt: skip
+def test_a_process_with_a_rank_trains_a_run_of_its_own(
+    tiny: Command, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """As in `srun --ntasks-per-node=8 bash -c 'python train.py seed=$SLURM_PROCID'`."""
+    result = call("train.py", *tiny, "seed=3", "sweep=ranks", **variables)
+    assert result.returncode == 0 and result.stderr == ""
+    assert "exact match" in result.stdout and len(list(tmp_path.glob("ranks/cb/*/result.json"))) == 1
 
 
 def test_optuna_finds_a_better_learning_rate_than_the_worst(tmp_path: Path) -> None:
@@ -196,13 +219,21 @@ def test_two_processes_learn_what_one_learns(tiny: Command, tmp_path: Path) -> N
         "two": ["trainer.devices=2", "trainer.strategy=ddp"],
     }.items():
         result = call(
-            "train.py", *tiny, "trainer.max_steps=5", "trainer.batch_size=5", f"sweep={name}", *devices
+            "train.py",
+            *tiny,
+            "trainer.max_steps=5",
+            "trainer.batch_size=5",
+            "data.predict=true",
+            f"sweep={name}",
+            *devices,
         )
         assert result.returncode == 0, result.stderr
         if name == "two":
             assert result.stdout.count("rows from text") == 1
     (one,), (two,) = (list(tmp_path.glob(f"{name}/cb/*/prompt.safetensors")) for name in ("one", "two"))
     assert one.parent.name == two.parent.name
+    for run in (one.parent, two.parent):
+        assert len((run / "predictions.jsonl").read_text().splitlines()) == 5
     torch.testing.assert_close(load_file(one)["prompt"], load_file(two)["prompt"], rtol=1e-4, atol=1e-5)
     scores = [
         (path.parent / "metrics.csv").read_text().splitlines()[-1].split(",")[2:9] for path in (one, two)

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from softprompt.training.pack import train_pack
+from softprompt.training.train import train_pack
 from tests.conftest import ROOT, composed
 
 CONF = ROOT / "conf"

@@ -13,8 +13,9 @@ from rich.console import Console
 import softprompt
 from softprompt.errors import UserError
 from softprompt.runs import find_runs
-from softprompt.training.pack import Pack, train_pack
-from tests.conftest import cb_records
+from softprompt.training.pack import Pack
+from softprompt.training.train import train_pack
+from tests.conftest import cb_records, reseal
 
 
 @pytest.fixture
@@ -37,13 +38,11 @@ def test_a_loaded_run_scores_and_predicts_as_it_was_trained(run, data_folder: Pa
 
 
 def test_a_run_is_loaded_in_the_dtype_and_with_the_model_of_its_training(run) -> None:
-    path = run.path / "result.json"
-    result = json.loads(path.read_text())
-    result["backbone"]["dtype"] = "bfloat16"  # on the machine that trained it, where "auto" meant this
-    path.write_text(json.dumps(result))
+    result = run.result()
+    # On the machine that trained it, "auto" meant this.
+    reseal(run.path, backbone={**result["backbone"], "dtype": "bfloat16"})
     assert softprompt.load(run.path).backbone.dtype == torch.bfloat16
-    result["hashes"]["model/config.json"] = "0"
-    path.write_text(json.dumps(result))
+    reseal(run.path, hashes={**result["hashes"], "model/config.json": "0"})
     with pytest.raises(UserError, match=r"model/config\.json has changed since this run was trained"):
         softprompt.load(run.path)
 
@@ -54,7 +53,7 @@ def test_a_record_that_lacks_a_field_is_named(run) -> None:
 
 
 def test_a_folder_that_holds_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"config\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"result\.json: cannot be read"):
         softprompt.load(tmp_path)
 
 
@@ -110,8 +109,11 @@ def test_files_of_version_0_1_are_read_under_the_new_names(run, tmp_path: Path) 
     (run.path / "config.yaml").write_text(yaml.safe_dump(config))
     result = run.path / "result.json"
     content = json.loads(result.read_text().replace("invalid_prediction_rate", "outside"))
-    del content["selection"]
+    del content["selection"], content["files"], content["checksum"]
+    content["versions"]["softprompt"] = "0.1.0"
+    content["hashes"]["aps/super_glue/cb"] = "main"  # as for data from the hub
     result.write_text(json.dumps(content))
     (old,) = find_runs(tmp_path / "outputs")
     assert old.settings == run.settings
+    assert all(len(value) == 64 for value in old.result()["hashes"].values())
     assert "invalid_prediction_rate" in old.result()["tuned"] and '"outside"' not in json.dumps(old.result())

@@ -16,7 +16,7 @@ from softprompt.pretraining.__main__ import main
 from softprompt.pretraining.card import model_scores
 from softprompt.pretraining.lessons import taught_instructions
 from softprompt.pretraining.pretrain import Recipe, pretrain
-from softprompt.training.pack import train_pack
+from softprompt.training.train import train_pack
 from tests.conftest import ROOT, composed
 
 TASKS = {

@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from softprompt.parsing import parse_settings
-from softprompt.training.pack import train_pack
+from softprompt.training.train import train_pack
 from tests.conftest import ROOT, WORDS, make_model, make_tokenizer, write_jsonl
 
 README = (ROOT / "README.md").read_text()
@@ -26,7 +26,11 @@ def test_the_task_of_ones_own_trains(config, tmp_path: Path) -> None:
     config["task"] = yaml.safe_load(block("yaml"))
     config["data"]["root"] = str(tmp_path)
     for name in ("train", "val"):
-        write_jsonl(tmp_path / "MOOD" / f"{name}.jsonl", [record, {**record, "label": 0}])
+        sentence = f"{record['sentence']} {name}"
+        write_jsonl(
+            tmp_path / "MOOD" / f"{name}.jsonl",
+            [{**record, "sentence": sentence, "label": i} for i in (0, 1)],
+        )
     words = [
         *WORDS,
         *[

@@ -2,10 +2,12 @@
 
 import csv
 import hashlib
+import io
 import json
 import re
 import shutil
 import subprocess
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +21,12 @@ from softprompt.errors import UserError
 from softprompt.report import registry, sections
 from softprompt.report.write import write_report
 from softprompt.settings import AnalysisSettings, Published
-from softprompt.training.pack import train_pack
-from tests.conftest import WORDS, composed, make_model, make_tokenizer
+from softprompt.study import Study
+from softprompt.training.train import train_pack
+from tests.conftest import WORDS, composed, make_model, make_tokenizer, reseal
 
 HOSTILE = "<script>document.title='owned'</script>"
+CONTROL = "\x01\x1b[31m\x7f"
 BROWSER = shutil.which("chromium")
 ANALYSIS = AnalysisSettings(
     sweep="-",
@@ -42,7 +46,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     root = tmp_path_factory.mktemp("sweep")
     model = root / "model"
     make_model("bloom").save_pretrained(model)
-    make_tokenizer([*WORDS, HOSTILE, "&amp;", "\\$x_1$", "[bold]"]).save_pretrained(model)
+    make_tokenizer([*WORDS, HOSTILE, CONTROL, "&amp;", "\\$x_1$", "[bold]"]).save_pretrained(model)
     (model / "truth.json").write_text(json.dumps({"cb": {"instructions": ["x"], "words": ["entail,", "or"]}}))
     for task in ("cb", "rte", "copa"):
         pack = []
@@ -133,6 +137,90 @@ def test_a_second_report_uses_the_cached_answers_and_is_equal(
     assert [path.read_bytes() for path in drawn] == before
 
 
+def test_damaged_answers_in_the_cache_are_computed_again(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy)
+    table = copy / "analysis/tables/transfer.csv"
+    before = table.read_bytes()
+    files = sorted((copy / "analysis/cache").iterdir())
+    originals = [path.read_bytes() for path in files]
+    flipped = bytearray(originals[0])
+    flipped[-1] ^= 1
+    files[0].write_bytes(flipped)
+    for path, content in zip(files[1:], originals[2:], strict=False):
+        path.write_bytes(content)  # another one's answers
+    files[-1].write_bytes(b"")
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
+    assert table.read_bytes() == before and files[0].read_bytes() == originals[0]
+
+
+def test_a_smaller_report_leaves_no_older_tables(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy)
+    mine = copy / "analysis" / "tables" / "mine.csv"
+    mine.write_text("a file of the user's")
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["projection"]), Console(quiet=True))
+    assert {path.name for path in (copy / "analysis/tables").iterdir()} == {"projection.csv", "mine.csv"}
+    assert {path.name for path in (copy / "analysis/figures").iterdir()} == {
+        "projection.png",
+        "projection.pdf",
+    }
+
+
+def test_prompts_that_are_all_the_same_are_not_projected(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    first = next(copy.glob("cb/text-seed0-*")) / "prompt.safetensors"
+    content = first.read_bytes()
+    for run in copy.glob("*/*-seed*"):
+        (run / "prompt.safetensors").write_bytes(content)
+        reseal(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        write_report(replace(ANALYSIS, sweep=str(copy), parts=["norms", "projection"]), Console(quiet=True))
+    assert not (copy / "analysis/figures/projection.png").exists()
+
+
+def test_control_characters_of_the_vocabulary_are_shown_as_numbers(sweep: Path) -> None:
+    study = Study(sweep, Console(quiet=True), replace(ANALYSIS, sweep=str(sweep)))
+    token = study.backbone.tokenizer.convert_tokens_to_ids(CONTROL)
+    assert token != study.backbone.tokenizer.unk_token_id
+    assert study.text_of(token) == r"\x01\x1b[31m\x7f"
+    page = (sweep / "analysis/report.html").read_text()
+    assert not set(page) & set("\x01\x1b\x7f")
+
+
+def test_runs_without_checksums_are_read_with_one_warning(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    for path in copy.glob("*/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["files"], result["checksum"]
+        path.write_text(json.dumps({**result, "versions": {**result["versions"], "softprompt": "0.2.0"}}))
+    console = Console(record=True, width=300, file=io.StringIO())
+    study = Study(copy, console, replace(ANALYSIS, sweep=str(copy)))
+    assert len(study.prompts) == 12
+    assert console.export_text().count("12 runs were trained by a version that stored no checksums") == 1
+    next(copy.glob("cb/text-seed0-*/metrics.csv")).unlink()
+    with pytest.raises(UserError, match=r"metrics\.csv: is missing"):
+        Study(copy, console, replace(ANALYSIS, sweep=str(copy)))
+
+
+def test_a_sweep_with_an_unfinished_run_is_refused_or_says_what_it_leaves_out(
+    sweep: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    run = next(copy.glob("cb/text-seed0-*"))
+    (run / "result.json").unlink()
+    options = replace(ANALYSIS, sweep=str(copy), parts=["norms"])
+    with pytest.raises(UserError, match=rf"{run}: this run is not finished; train or remove"):
+        write_report(options, Console(quiet=True))
+    write_report(replace(options, unfinished="skip"), Console(quiet=True))
+    assert json.loads((copy / "analysis/analysis.json").read_text())["left_out"] == [str(run)]
+    assert f"{run}" in (copy / "analysis/report.html").read_text()
+
+
 def test_a_report_of_one_part(sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
@@ -210,6 +298,7 @@ def test_prompts_of_two_models_are_not_compared(sweep: Path, tmp_path: Path) -> 
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     config = next(copy.glob("cb/*/config.yaml"))
     config.write_text(re.sub(r"id: .*model", "id: another", config.read_text()))
+    reseal(config.parent)
     with pytest.raises(UserError, match="its runs are of 2 models"):
         write_report(replace(ANALYSIS, sweep=str(copy)), Console(quiet=True))
 
@@ -222,6 +311,7 @@ def test_a_sweep_with_wandb_logs_its_report_to_wandb(sweep: Path, tmp_path: Path
     config.write_text(
         re.sub(r"name: csv\n  project: .*", "name: wandb\n  project: softprompt", config.read_text())
     )
+    reseal(copy)
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=["scores"]), Console(quiet=True))
     (recorded,) = (tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb")
     assert (
@@ -236,12 +326,11 @@ def test_runs_with_different_optimisers_are_different_variants(sweep: Path, tmp_
         for optimiser in ("adam", "sgd"):
             copy = tmp_path / "two" / "cb" / f"{optimiser}-{run.name}"
             shutil.copytree(run, copy)
-            result = copy / "result.json"
-            result.write_text(json.dumps({**json.loads(result.read_text()), "run": copy.name}))
             if optimiser == "sgd":
                 config = yaml.safe_load((copy / "config.yaml").read_text())
                 config["optim"] = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0}
                 (copy / "config.yaml").write_text(yaml.safe_dump(config))
+            reseal(copy, run=copy.name)
     write_report(
         replace(ANALYSIS, sweep=str(tmp_path / "two"), parts=["scores", "transfer"]), Console(quiet=True)
     )
@@ -287,7 +376,7 @@ def test_runs_that_kept_their_initial_prompt_are_left_out_of_equidistance(
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     path = next(copy.glob("cb/text-seed0-*/result.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "best_step": 0}))
+    reseal(path.parent, best_step=0)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["norms"]), Console(quiet=True))
     groups = {}
     for folder in (sweep, copy):
@@ -300,9 +389,8 @@ def test_a_model_that_has_changed_is_refused(sweep: Path, tmp_path: Path) -> Non
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     path = next(copy.glob("cb/text-seed0-*/result.json"))
-    result = json.loads(path.read_text())
-    result["hashes"]["model/config.json"] = "0"
-    path.write_text(json.dumps(result))
+    hashes = json.loads(path.read_text())["hashes"]
+    reseal(path.parent, hashes={**hashes, "model/config.json": "0"})
     with pytest.raises(UserError, match=r"model/config\.json has changed since this run was trained"):
         write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -9,16 +11,19 @@ import torch
 import yaml
 from rich.console import Console
 
+from softprompt import interruption
 from softprompt.backbone import load_backbone
 from softprompt.errors import UserError
 from softprompt.parsing import parse_settings
 from softprompt.prompt import SoftPrompt
-from softprompt.runs import Run, find_runs, run_id
+from softprompt.runs import Run, RunLock, find_runs, run_id
+from softprompt.runs.checkpoint import save_checkpoint
 from softprompt.settings import PromptSettings, Settings
-from softprompt.training.pack import train_pack
+from softprompt.training.callbacks.checkpoint import SaveRuns
 from softprompt.training.run_state import RunState
+from softprompt.training.train import train_pack
 from softprompt.training.tuning import PromptTuning
-from tests.conftest import ROOT, cb_records, make_model, write_jsonl
+from tests.conftest import ROOT, cb_records, checkpoint_state, make_model, write_jsonl
 
 
 @pytest.fixture
@@ -39,7 +44,8 @@ def rows(run: Run) -> list[dict[str, float]]:
 def test_a_run_leaves_all_that_was_promised(settings, console):
     run = train(settings, console)
     assert {p.name for p in run.path.iterdir()} == {
-        "config.yaml", "initial.safetensors", "prompt.safetensors", "metrics.csv", "last.ckpt", "result.json",
+        "config.yaml", "initial.safetensors", "prompt.safetensors", "metrics.csv", "last.ckpt", "previous.ckpt",
+        "result.json",
     }  # fmt: skip
     assert run.path.parent.parent.name == "test" and run.path.parent.name == "cb"
     assert parse_settings(yaml.safe_load((run.path / "config.yaml").read_text())) == settings
@@ -69,7 +75,7 @@ def test_a_checkpoint_holds_no_backbone(settings, console):
     run = train(settings, console)
     backbone_bytes = sum(p.stat().st_size for p in [*run.path.parent.rglob("*")] if p.suffix == ".bin")
     assert backbone_bytes == 0 and (run.path / "last.ckpt").stat().st_size < 30_000
-    state = torch.load(run.path / "last.ckpt", weights_only=True)
+    state = checkpoint_state(run.path / "last.ckpt")
     assert state["prompt"].shape == (11, 32) and set(state["optimizer_state"]) == {
         "step",
         "exp_avg",
@@ -127,8 +133,7 @@ def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
     first = train(short, console)
     first.path.rename(part_run.path)
     (part_run.path / "result.json").unlink()
-    state = torch.load(part_run.path / "last.ckpt", weights_only=True)
-    torch.save({**state, "stopped": None}, part_run.path / "last.ckpt")
+    save_checkpoint(part_run, {**checkpoint_state(part_run.path / "last.ckpt"), "stopped": None})
     resumed = train(part, console)
     assert SoftPrompt.load(resumed.path / "prompt.safetensors").matrix.equal(
         SoftPrompt.load(whole.path / "prompt.safetensors").matrix
@@ -210,7 +215,9 @@ def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, 
     other = replace(settings, seed=1)
     with pytest.raises(UserError, match=r"text-seed0-.*the training loss is nan"):
         train_pack([settings, other], console)
-    (finished,) = find_runs(tmp_path / "outputs")
+    with pytest.raises(UserError, match=r"text-seed0-.*: this run is not finished; train or remove"):
+        find_runs(tmp_path / "outputs")
+    (finished,) = find_runs(tmp_path / "outputs", skip_unfinished=True)
     alone = train(replace(other, output_root=str(tmp_path / "alone")), console)
     assert finished.result()["seed"] == 1
     torch.testing.assert_close(
@@ -227,7 +234,7 @@ def test_a_folder_that_holds_a_run_twice_is_not_analysed(settings, console, tmp_
         train(replace(settings, sweep=sweep, trainer=options), console)
     assert len(find_runs(tmp_path / "outputs" / "first")) == 1
     with pytest.raises(
-        UserError, match=r"first.* and .*second.* are the same run; remove one of them, or name a folder"
+        UserError, match=r"second.* and .*first.* are the same run; remove one of them, or name a folder"
     ):
         find_runs(tmp_path / "outputs")
 
@@ -251,9 +258,7 @@ def test_a_pack_resumed_at_unequal_steps_ends_as_if_it_had_not_been(settings, co
     with pytest.raises(ConnectionAbortedError):
         train_pack(cut, console)
     monkeypatch.setattr(RunState, "save", original)
-    places = {
-        torch.load(p, weights_only=True)["order"]["step"] for p in (tmp_path / "cut").rglob("last.ckpt")
-    }
+    places = {checkpoint_state(p)["order"]["step"] for p in (tmp_path / "cut").rglob("last.ckpt")}
     assert len(places) == 2
     for mine, other in zip(train_pack(cut, console), whole, strict=True):
         assert mine.result()["steps"] == other.result()["steps"] == 5
@@ -335,7 +340,11 @@ def test_a_broken_checkpoint_is_named(settings, console):
     run = train(settings, console)
     (run.path / "result.json").unlink()
     (run.path / "last.ckpt").write_bytes(b"PK nonsense")
-    with pytest.raises(UserError, match=r"last\.ckpt: cannot be read .*delete it to train the run anew"):
+    (run.path / "previous.ckpt").write_bytes(b"nonsense")
+    with pytest.raises(
+        UserError,
+        match=r"last\.ckpt: cannot be read as .*previous\.ckpt: its content .* checksum; remove the run's folder",
+    ):
         train(settings, console)
 
 
@@ -365,3 +374,107 @@ def test_a_model_that_cannot_be_had_is_named(config, console, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         train(parse_settings(config), console)
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_version_0_2_is_resumed_with_a_remark(settings, console, monkeypatch):
+    whole = train(settings, console)
+    expected = whole.best_prompt().matrix
+    for name in ("result.json", "previous.ckpt", "prompt.safetensors"):
+        (whole.path / name).unlink()
+    state = checkpoint_state(whole.path / "last.ckpt")
+    older = {name: value for name, value in state.items() if name not in ("initial", "loss_to_beat")}
+    older["evaluations_since_best"] = older.pop("evaluations_without_improvement")
+    torch.save(older, whole.path / "last.ckpt")
+    assert train(settings, console).best_prompt().matrix.equal(expected)
+    assert "last.ckpt: was written by softprompt 0.2, without a checksum" in console.export_text()
+
+
+def test_another_runs_checkpoint_is_refused_and_the_previous_one_used(settings, console, tmp_path):
+    whole = train(settings, console)
+    expected = whole.best_prompt().matrix
+    other = train(replace(settings, seed=1), console)
+    (whole.path / "result.json").unlink()
+    (whole.path / "last.ckpt").write_bytes((other.path / "last.ckpt").read_bytes())
+    assert train(settings, console).best_prompt().matrix.equal(expected)
+    remarks = console.export_text()
+    assert f"last.ckpt: it belongs to {other.id}" in remarks and "previous.ckpt: used instead" in remarks
+
+
+def test_a_run_that_was_interrupted_at_the_end_of_an_epoch_gets_its_evaluation(
+    settings, console, tmp_path, monkeypatch
+):
+    """A signal may come while the last evaluation runs: the state is saved before it, and evaluated when it goes on."""
+    whole = train(settings, console)
+    cut = replace(settings, output_root=str(tmp_path / "cut"))
+
+    def received_in_evaluation():
+        return signal.SIGTERM if in_evaluation else None
+
+    in_evaluation = []
+    original = SaveRuns.on_validation_batch_start
+
+    def start(self, trainer, module, *arguments):
+        if isinstance(module, PromptTuning) and module.runs[0].order.epoch == 2:
+            in_evaluation.append(1)
+        original(self, trainer, module, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveRuns, "on_validation_batch_start", start)
+        patch.setattr(interruption, "received", received_in_evaluation)
+        with pytest.raises(interruption.Interrupted) as caught:
+            train(cut, console)
+    assert caught.value.code == 143
+    resumed = train(cut, console)
+    assert "resumed at step 4" in console.export_text()
+    assert resumed.best_prompt().matrix.equal(whole.best_prompt().matrix)
+    for mine, other in zip(rows(resumed), rows(whole), strict=True):
+        assert {**mine, "seconds": 0} == pytest.approx({**other, "seconds": 0}, nan_ok=True, rel=0, abs=0)
+
+
+def test_damaged_baselines_are_computed_again(settings, console):
+    run = train(settings, console)
+    (path,) = run.path.parent.glob("baselines-*.json")
+    expected = path.read_bytes()
+    for content in (b"{}", b"", expected.replace(b"0.", b"1."), b"[1]"):
+        path.write_bytes(content)
+        (run.path / "result.json").unlink(missing_ok=True)
+        train(settings, console)
+        assert path.read_bytes() == expected
+
+
+def test_predictions_that_are_damaged_or_of_other_records_are_written_anew(
+    settings, console, data_folder, tmp_path
+):
+    root = tmp_path / "data"
+    shutil.copytree(data_folder, root)
+    asked = replace(settings, data=replace(settings.data, predict=True, root=str(root)))
+    run = train(asked, console)
+    prompt, expected = (run.path / "prompt.safetensors").stat().st_mtime_ns, run.predictions.read_bytes()
+    for damage in (lambda: run.predictions.write_bytes(expected[:-9]), run.predictions.unlink):
+        damage()
+        assert train(asked, console).predictions.read_bytes() == expected and run.done
+    run.predictions.write_bytes(b"")
+    train(replace(asked, data=replace(asked.data, predict=False)), console)
+    assert run.done and run.predictions.read_bytes() == b""  # not asked for
+    write_jsonl(root / "CB" / "test.jsonl", cb_records(3))
+    assert train(asked, console).predictions.read_text().count("\n") == 3
+    assert (run.path / "prompt.safetensors").stat().st_mtime_ns == prompt  # the run itself was not touched
+
+
+def test_a_run_that_max_time_stops_is_not_finished_and_fails(settings, console):
+    limits = replace(settings.trainer, max_epochs=1000, patience=1000, extra={"max_time": "00:00:00:00"})
+    with pytest.raises(
+        UserError, match=r"text-seed0-.*: not finished after \d+ steps; the same command goes on"
+    ):
+        train(replace(settings, trainer=limits), console)
+
+
+def test_two_processes_cannot_train_one_run(settings, console):
+    fingerprint = train(settings, console).result()["hashes"]
+    run = Run.of(replace(settings, seed=1), fingerprint)
+    with (
+        RunLock(run.path, print),
+        pytest.raises(UserError, match=rf"^{run.path}: process \d+ on host .+ has it since"),
+    ):
+        train(run.settings, console)
+    assert train(run.settings, console).done

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from softprompt.console import show_control_characters
 from softprompt.report.drawing import SVG
 from softprompt.report.sections.neighbours import figure_of
 
@@ -24,6 +25,7 @@ WORDS = [
     "a&b",
     "🙂",
     "\\frac{",
+    "\x01\x1b",
     " the",
 ]
 
@@ -53,7 +55,7 @@ def test_the_svg_has_real_text_and_tips(table: pd.DataFrame) -> None:
     svg = figure_of(table, "any").svg()
     root = ElementTree.fromstring(svg)
     shown = {element.text for element in root.iter(f"{{{SVG}}}text")}
-    assert {word.replace(" ", "▁") for word in WORDS} <= shown
+    assert {show_control_characters(word.replace(" ", "▁")) for word in WORDS} <= shown
     tips = [element.text for element in root.iter(f"{{{SVG}}}title")]
     assert len(tips) == len(WORDS) and "'<script>', cosine 0.500" in tips[WORDS.index("<script>")]
     assert "<script>" not in svg and "Noto" not in svg

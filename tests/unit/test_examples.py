@@ -11,7 +11,7 @@ from softprompt.tasks import Rendered
 
 
 def test_text_and_answers_become_tokens(settings, tokenizer):
-    (example,) = tokenise(settings.task, [Rendered("a dog Answer:", 2, "here:1")], tokenizer)
+    (example,) = tokenise(settings.task, [Rendered("a dog Answer:", 2, "here:1")], tokenizer, 64)
     assert tokenizer.convert_ids_to_tokens(example.text_ids) == ["a", "dog", "Answer:"]
     answers = [tokenizer.convert_ids_to_tokens(answer) for answer in example.answers]
     assert answers == [["entailment", "</s>"], ["contradiction", "</s>"], ["neutral", "</s>"]]
@@ -21,13 +21,13 @@ def test_text_and_answers_become_tokens(settings, tokenizer):
 def test_an_answer_the_tokenizer_does_not_know_is_refused(settings, tokenizer):
     task = replace(settings.task, verbalizers={"entailment": [0], "perhaps": [1]})
     with pytest.raises(UserError, match="does not know the answer 'perhaps'"):
-        tokenise(task, [Rendered("a dog", 0, "here:1")], tokenizer)
+        tokenise(task, [Rendered("a dog", 0, "here:1")], tokenizer, 64)
 
 
 def test_answers_with_the_same_tokens_are_refused(settings, tokenizer):
     task = replace(settings.task, verbalizers={"entailment": [0], "entailment ": [1]})
     with pytest.raises(UserError, match="here:1: two answers of task 'cb' have the same tokens"):
-        tokenise(task, [Rendered("a dog", 0, "here:1")], tokenizer)
+        tokenise(task, [Rendered("a dog", 0, "here:1")], tokenizer, 64)
 
 
 def test_a_tokenizer_that_joins_text_and_answer_is_refused(settings):
@@ -36,13 +36,13 @@ def test_a_tokenizer_that_joins_text_and_answer_is_refused(settings):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, eos_token="</s>")
     task = replace(settings.task, verbalizers={"b": [0], "bb": [1]})
     with pytest.raises(UserError, match="here:1: the tokenizer joins the end of the text to the answer 'b'"):
-        tokenise(task, [Rendered("ba", 0, "here:1")], tokenizer)
+        tokenise(task, [Rendered("ba", 0, "here:1")], tokenizer, 64)
 
 
 def test_a_tokenizer_without_end_of_sequence_is_refused(settings):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({"a": 0}, [])))
     with pytest.raises(UserError, match="no end-of-sequence token"):
-        tokenise(settings.task, [Rendered("a", 0, "here:1")], tokenizer)
+        tokenise(settings.task, [Rendered("a", 0, "here:1")], tokenizer, 64)
 
 
 def test_examples_that_do_not_fit_the_context_are_refused():
@@ -60,4 +60,4 @@ def test_texts_of_mostly_unknown_words_are_refused(settings, tokenizer):
     with pytest.raises(
         UserError, match=r"does not know 71% of the words in texts like 'eine Katze schläft Answer:'"
     ):
-        tokenise(settings.task, texts, tokenizer)
+        tokenise(settings.task, texts, tokenizer, 64)

@@ -94,7 +94,14 @@ def test_hub_records_carry_label_names(settings, hub_folder):
     ]
     assert "label" not in records.splits["test"][0].fields
     assert records.splits["validation"][1].where.endswith("cb validation[1]")
-    assert records.fingerprint == {f"{hub_folder}/cb": "main"}
+    # By content: a folder's files may change under the same revision.
+    before = dict(records.fingerprint)
+    assert set(before) == {"cb/train", "cb/validation"}
+    path = hub_folder / "cb" / "validation-00000-of-00001.parquet"
+    table = datasets.Dataset.from_parquet(str(path), cache_dir=str(hub_folder.parent / "cache"))
+    table.select([1, 2]).to_parquet(path)
+    after = read_records(data, settings.task).fingerprint
+    assert after["cb/train"] == before["cb/train"] and after["cb/validation"] != before["cb/validation"]
 
 
 def test_a_missing_hub_data_set_is_named(settings):

@@ -6,6 +6,7 @@ import torch
 
 from softprompt.data.order import DataOrder
 from softprompt.errors import UserError
+from softprompt.prompt import SoftPrompt
 from softprompt.scoring import Scores
 from softprompt.settings import OptimSettings
 from softprompt.training.optimizers import make_optimizer
@@ -20,7 +21,7 @@ def scores(loss):
 
 @pytest.fixture
 def run():
-    return RunState.start(torch.zeros(2, 3), DataOrder(0, 4, 2))
+    return RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 4, 2))
 
 
 def learn(run, trainer, losses):
@@ -50,10 +51,23 @@ def test_a_run_that_never_improves_keeps_its_start(run, settings):
     assert run.best_step == 0 and torch.equal(run.best_prompt, torch.zeros(2, 3))
 
 
+def test_a_loss_that_hardly_falls_uses_up_patience_but_the_best_prompt_is_the_lowest(run, settings):
+    trainer = replace(settings.trainer, patience=3, max_epochs=50, min_delta=0.01)
+    learn(run, trainer, [1.0, 0.999, 0.998, 0.997, 0.996])
+    assert run.stopped == "early" and len(run.history) == 4
+    assert (run.best_loss, run.best_step) == (0.997, 6)
+
+
+def test_a_slow_but_steady_fall_adds_up(run, settings):
+    trainer = replace(settings.trainer, patience=3, max_epochs=50, min_delta=0.01)
+    learn(run, trainer, [1.0, 0.995, 0.989, 0.984, 0.978, 0.978])
+    assert run.live and run.evaluations_without_improvement == 1 and run.loss_to_beat == 0.978
+
+
 def test_epochs_and_steps_end_a_run(run, settings):
     learn(run, replace(settings.trainer, max_epochs=2), [3.0, 2.0, 1.0, 0.5])
     assert run.stopped == "max_epochs" and run.order.epoch == 2
-    other = RunState.start(torch.zeros(2, 3), DataOrder(0, 4, 2))
+    other = RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 4, 2))
     learn(other, replace(settings.trainer, max_steps=4), [3.0, 2.0, 1.0, 0.5])
     assert other.stopped == "max_steps" and other.order.total_steps == 4
 

@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from softprompt.analysis.hard_prompt import KINDS, hard_prompt_table
+from softprompt.console import show_control_characters
 from softprompt.report.formatting import format_interval, format_range
 from softprompt.report.registry import Section, section
 from softprompt.settings import AnalysisSettings
@@ -31,7 +32,8 @@ def hard_prompt(study: Study, settings: AnalysisSettings) -> Section:
                 index: of_run.exact_match[0] for index, of_run in zip(indices, answers, strict=True)
             }
     table = hard_prompt_table(study.labels, correct)
-    texts = study.labels.assign(text=[study.backbone.tokenizer.decode(tokens) for tokens in study.nearest])
+    decoded = [study.backbone.tokenizer.decode(tokens) for tokens in study.nearest]
+    texts = study.labels.assign(text=[show_control_characters(text) for text in decoded])
     return Section(
         title="Hard prompts (nearest-token projection)",
         how=(

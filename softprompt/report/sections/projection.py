@@ -1,11 +1,14 @@
 """Projection of all prompts to the plane, and whether nearest prompts share a task or a seed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import pandas as pd
+import torch
+from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from softprompt.analysis.geometry import distance_table, nearest_run
 from softprompt.analysis.projection import projection_table
@@ -20,8 +23,8 @@ MINIMUM_PROMPTS = 4
 
 @section(place=60)
 def projection(study: Study, settings: AnalysisSettings) -> Section | None:
-    """t-SNE and PCA in two spaces; None with fewer than `MINIMUM_PROMPTS` prompts."""
-    if len(study.prompts) < MINIMUM_PROMPTS:
+    """t-SNE and PCA in two spaces; None with fewer than `MINIMUM_PROMPTS` prompts, or if all prompts are the same."""
+    if len(study.prompts) < MINIMUM_PROMPTS or _all_equal([prompt.matrix for prompt in study.prompts]):
         return None
     tables, perplexity = [], 0.0
     for space in CENTRED_SPACES:
@@ -42,6 +45,10 @@ def projection(study: Study, settings: AnalysisSettings) -> Section | None:
         tables={"projection": points},
         names_spaces=True,
     )
+
+
+def _all_equal(prompts: Sequence[Float[Tensor, "_ d"]]) -> bool:
+    return all(torch.equal(prompt, prompts[0]) for prompt in prompts)
 
 
 @rc_context(STYLE)
@@ -85,6 +92,8 @@ def _nearest_prompts(study: Study, alignment: str) -> Iterator[str]:
         if len(set(tasks)) < 2 or len(runs) < MINIMUM_PROMPTS:
             continue
         prompts = [study.prompts[index].matrix for index in group.index]
+        if _all_equal(prompts):
+            continue
         nearest = nearest_run(distance_table(runs, tasks, prompts, alignment))
         by_run = group.set_index("run")
         same = {

@@ -1,44 +1,86 @@
-"""Keeps the directories of a pack's runs up to date while they are trained."""
+"""Keeps the directories of a pack's runs up to date while they are trained, and ends the training on a signal."""
 
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from softprompt.runs import Run
-from softprompt.training.run_state import RunState
+from softprompt import interruption
+from softprompt.runs import Run, RunLock
 from softprompt.training.tuning import PromptTuning
 
 
 class SaveRuns(Callback):
-    """Saves after every evaluation, and between evaluations every `checkpoint_seconds`; in the first process only."""
+    """Saves after every evaluation, between evaluations every `checkpoint_seconds`, and when a signal ends the process.
 
-    def __init__(self, runs: Sequence[Run], checkpoint_seconds: float) -> None:
+    Only the first process writes. All devices end at the same step, because each of them asks the others.
+    """
+
+    def __init__(self, runs: Sequence[Run], checkpoint_seconds: float, locks: Mapping[str, RunLock]) -> None:
+        """`locks`: by run id; each is checked before its run is saved."""
         self.runs = runs
         self.checkpoint_seconds = checkpoint_seconds
+        self.locks = locks
         self._saved_at = time.monotonic()
+
+    # Lightning installs its own signal handlers just before each of the next three hooks.
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take the handlers of signals back."""
+        interruption.retake_handlers()
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take the handlers of signals back."""
+        interruption.retake_handlers()
+
+    def on_predict_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take the handlers of signals back."""
+        interruption.retake_handlers()
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Save if it is time. Between two steps all runs are in a consistent state."""
         assert isinstance(module, PromptTuning)
+        self._end_if_interrupted(trainer, module)
         if time.monotonic() - self._saved_at >= self.checkpoint_seconds:
-            # A run that waits for its pack to end the epoch is saved with its evaluation.
-            self._save(trainer, module, lambda state: not state.awaits_evaluation(module.limits))
+            self._save(trainer, module)
+
+    def on_validation_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """End between two batches of an evaluation, too. A resumed run begins with the evaluation that it awaits."""
+        self._end_if_interrupted(trainer, module)
+
+    def on_predict_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """End between two batches of a prediction."""
+        self._end_if_interrupted(trainer, module)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Save the new row of the learning curve and, perhaps, a new best prompt."""
         if isinstance(module, PromptTuning):
-            self._save(trainer, module, lambda state: True)
+            self._save(trainer, module)
 
-    def _save(self, trainer: L.Trainer, module: PromptTuning, wanted: Callable[[RunState], bool]) -> None:
+    def _end_if_interrupted(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Save and raise `Interrupted` if this process, or one of another device, received a signal."""
+        number = int(interruption.received() or 0)
+        if trainer.world_size > 1:
+            on_device = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(on_device, reduce_op="max"))
+        if number:
+            if isinstance(module, PromptTuning):
+                self._save(trainer, module)
+            raise interruption.Interrupted(signal.Signals(number), quiet=trainer.global_rank > 0)
+
+    def _save(self, trainer: L.Trainer, module: PromptTuning) -> None:
         if getattr(trainer, "fast_dev_run", False):
             return
         for run, state in zip(self.runs, module.runs, strict=True):
+            if run.id in self.locks:
+                self.locks[run.id].check()
             if state.failed:
                 rank_zero_only(run.save_history)(state.history)
-            elif wanted(state):
+            else:
                 rank_zero_only(state.save)(run, trainer.optimizers[0].state[state.prompt])
         self._saved_at = time.monotonic()

@@ -1,6 +1,6 @@
 """Weights & Biases: one W&B run for each of a pack's runs, in one group per sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -24,15 +24,15 @@ class WandbRuns(Callback):
         self._trackers: dict[str, _Tracker] = {}
 
     @rank_zero_only
-    def open(self) -> None:
+    def open(self, say: Callable[[str], None]) -> None:
         """Start the W&B runs.
 
         Raises:
-            UserError: W&B refuses the key, or cannot be reached.
+            UserError: W&B refuses the key.
         """
         for run in self.runs:
             if run.settings.logger.name == "wandb":
-                self._trackers[run.id] = _Tracker(run)
+                self._trackers[run.id] = _Tracker(run, say)
 
     @rank_zero_only
     def send(self, states: Sequence[RunState]) -> None:
@@ -57,9 +57,10 @@ class WandbRuns(Callback):
 class _Tracker:
     """One of our runs as a W&B run."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
         self._run = start_wandb_run(
             run.settings.logger,
+            say,
             group=run.settings.sweep,
             job_type=run.settings.task.name,
             name=run.label,

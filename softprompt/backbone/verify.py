@@ -1,0 +1,49 @@
+"""Checks that a model which no implementation knows by name computes what the generic one assumes."""
+
+import torch
+
+from softprompt.backbone.base import Backbone
+from softprompt.data.batch import Batch
+from softprompt.errors import UserError, first_line
+
+# Allowed difference, as a share of the logits' deviation from their mean. bfloat16 differs by a few percent.
+TOLERANCE = {torch.float32: 0.01, torch.bfloat16: 0.25}
+
+
+@torch.no_grad()
+def check_generic(backbone: Backbone) -> None:
+    """Compare the logits behind a shared prefix with the model's own forward over the whole sequence.
+
+    They are equal if the model is causal and its cache can be shared.
+
+    Raises:
+        UserError: they are not, or the model has no such cache.
+    """
+    config = backbone.model.config
+    name = f"model.id={backbone.id} ({type(backbone.model).__name__})"
+    first = backbone.table_rows // 2
+    prompt, text, answer = (
+        [(first + i) % backbone.table_rows for i in part] for part in ((0, 1), (2, 3), (4, 5))
+    )
+    try:
+        batch = Batch.of_pairs([(text, answer), (text[:1], answer)], [0, 0])
+        shared = backbone.answer_logits([backbone.embed(prompt)], batch)[
+            :2
+        ].float()  # [A of the first text, V]
+        ids = torch.tensor([[*prompt, *text, *answer[:-1]]], device=shared.device)  # [1, 5]
+        own = (
+            backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -2:].float()
+        )  # [2, V]
+    except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{name}: cannot be used, because its key-value cache cannot hold a prompt ({first_line(error)}); models of "
+            f"type {config.model_type} are not supported"
+        ) from error
+    difference = (shared - own).norm() / (own - own.mean(-1, keepdim=True)).norm().clamp(min=1e-9)
+    if not torch.isfinite(own).all():
+        return  # the weights are not finite, which is reported where the first loss is computed
+    if not difference <= TOLERANCE[backbone.dtype]:
+        raise UserError(
+            f"{name}: cannot be used, because what it writes behind a prompt differs from its own forward by "
+            f"{difference:.0%}; it may not be a causal language model"
+        )

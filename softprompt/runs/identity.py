@@ -1,0 +1,58 @@
+"""What makes a run this run: the settings and the hashes of data and model that its id is computed from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from softprompt.errors import UserError
+from softprompt.files import json_sha256, sha256
+from softprompt.parsing import config_of
+from softprompt.settings import Settings
+
+# Settings that may differ between two machines, or be changed half-way, without making it another run.
+CIRCUMSTANCES = {
+    "trainer": {
+        "accelerator",
+        "devices",
+        "strategy",
+        "threads",
+        "deterministic",
+        "eval_batch_size",
+        "checkpoint_seconds",
+    },
+    "data": {"root", "predict"},
+}
+# Top-level keys that do not make it another run, either: where it is written, logged, and how it is compared.
+NAMING = ("sweep", "output_root", "logger", "objective")
+# Keys that were added later, with the value that stands for what was done before: it keeps the ids of older runs.
+ADDED = {"trainer": {"min_delta": 0.0}}
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """The part of the config that makes a run this run: nested, plain values."""
+    config = {name: value for name, value in config_of(settings).items() if name not in NAMING}
+    for group, names in CIRCUMSTANCES.items():
+        config[group] = {key: value for key, value in config[group].items() if key not in names}
+    for group, defaults in ADDED.items():
+        config[group] = {
+            key: v for key, v in config[group].items() if key not in defaults or v != defaults[key]
+        }
+    return config
+
+
+def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
+    """`<init>-seed<seed>-<hash>`, from the settings and the hashes of data and model.
+
+    It does not depend on the clock, so that the same command finds the run again.
+    """
+    content: dict[str, Any] = {**identity(settings), "fingerprint": dict(fingerprint)}
+    if settings.prompt.path:
+        content["prompt"]["path"] = _content_hash(Path(settings.prompt.path))
+    return f"{settings.prompt.init}-seed{settings.seed}-{json_sha256(content)[:8]}"
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"prompt.path={path}: cannot be read ({error.strerror})") from error
