@@ -55,9 +55,8 @@ class RunLock:
                 while self._descriptor is None:
                     self._descriptor = self._locked_file()
                     self._watch_other_owner()
-                    if not self._is_the_file(
-                        self._descriptor
-                    ):  # the other owner released the lock and removed the file
+                    # If the other owner released the lock in the meantime, it removed the file.
+                    if not self._is_the_file(self._descriptor):
                         self._close()
                 self._write_owner()
                 if not self._has_flock():
