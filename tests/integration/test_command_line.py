@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wandb_holds
 
 Command = list[str]
 
@@ -206,8 +206,7 @@ def test_weights_and_biases_records_offline(tiny: Command, tmp_path: Path) -> No
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     (recorded,) = tmp_path.glob("watched/cb/text-seed0-*/wandb/offline-run-*/run-*.wandb")
-    content = recorded.read_bytes()
-    assert b"watched" in content and b"exact_match" in content and b"rank_accuracy" in content
+    assert wandb_holds(recorded, b"watched", b"exact_match", b"rank_accuracy")
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")

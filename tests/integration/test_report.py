@@ -23,7 +23,7 @@ from softprompt.report.write import write_report
 from softprompt.settings import AnalysisSettings, Published
 from softprompt.study import Study
 from softprompt.training.train import train_pack
-from tests.conftest import WORDS, composed, make_model, make_tokenizer, reseal
+from tests.conftest import WORDS, composed, make_model, make_tokenizer, reseal, wandb_holds
 
 HOSTILE = "<script>document.title='owned'</script>"
 CONTROL = "\x01\x1b[31m\x7f"
@@ -314,10 +314,7 @@ def test_a_sweep_with_wandb_logs_its_report_to_wandb(sweep: Path, tmp_path: Path
     reseal(copy)
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=["scores"]), Console(quiet=True))
     (recorded,) = (tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb")
-    assert (
-        b"figures/learning_curves" in recorded.read_bytes()
-        and b"tables/scores_by_task" in recorded.read_bytes()
-    )
+    assert wandb_holds(recorded, b"figures/learning_curves", b"tables/scores_by_task")
 
 
 def test_runs_with_different_optimisers_are_different_variants(sweep: Path, tmp_path: Path) -> None:
