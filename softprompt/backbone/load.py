@@ -140,9 +140,8 @@ def commit_of(settings: ModelSettings) -> str:
 @lru_cache
 def _commit_of_branch(id: str, branch: str) -> str:
     try:
-        file = cached_file(
-            id, "config.json", revision=branch
-        )  # <cache>/models--<id>/snapshots/<commit>/config.json
+        # <cache>/models--<id>/snapshots/<commit>/config.json
+        file = cached_file(id, "config.json", revision=branch)
     except (OSError, ValueError) as error:
         raise UserError(f"model.id={id}: cannot be loaded: {first_line(error)}") from error
     return Path(str(file)).parent.name

@@ -27,13 +27,11 @@ def check_generic(backbone: Backbone) -> None:
     )
     try:
         batch = Batch.of_pairs([(text, answer), (text[:1], answer)], [0, 0])
-        shared = backbone.answer_logits([backbone.embed(prompt)], batch)[
-            :2
-        ].float()  # [A of the first text, V]
+        # [A, V] -> [2, V], of the first text's answer
+        shared = backbone.answer_logits([backbone.embed(prompt)], batch)[:2].float()
         ids = torch.tensor([[*prompt, *text, *answer[:-1]]], device=shared.device)  # [1, 5]
-        own = (
-            backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -2:].float()
-        )  # [2, V]
+        output = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        own = output.logits[0, -2:].float()  # [1, 5, V] -> [2, V], where the answer's tokens are predicted
     except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise UserError(
             f"{name}: cannot be used, because its key-value cache cannot hold a prompt ({first_line(error)}); models of "

@@ -112,10 +112,8 @@ def parse_jsonl(content: bytes, path: Path) -> list[Record]:
             raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
         except json.JSONDecodeError as error:
             raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # a number of thousands of digits, or thousands of brackets
+        except (ValueError, RecursionError) as error:
+            # A field twice, a number of thousands of digits, or thousands of brackets.
             raise UserError(f"{where}: cannot be read ({first_line(error)})") from error
         if not isinstance(fields, dict):
             raise UserError(f"{where}: should be a JSON object, but is {text.strip()[:40]}")
@@ -144,10 +142,8 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
     try:
         with TemporaryDirectory() as cache:
             # For a local folder `datasets` would reuse what it cached under the same path, even if the files have changed.
-            folder = {"cache_dir": cache} if Path(data.id).is_dir() else {}
-            loaded = load_dataset(
-                data.id, task.hub_config, revision=data.revision, keep_in_memory=True, **folder
-            )
+            local = {"cache_dir": cache, "keep_in_memory": True} if Path(data.id).is_dir() else {}
+            loaded = load_dataset(data.id, task.hub_config, revision=data.revision, **local)
     except Exception as error:  # `datasets` raises errors of many classes
         data_set = f"data.id={data.id} (config {task.hub_config}, revision {data.revision})"
         raise UserError(f"{data_set}: cannot be loaded: {first_line(error)}") from error
@@ -177,7 +173,7 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
 
 
 def _used_content(records: Sequence[Record], names: Sequence[str]) -> str:
-    return json_sha256([[str(record.fields.get(name)) for name in names] for record in records])
+    return json_sha256([[repr(record.fields.get(name)) for name in names] for record in records])
 
 
 def _draw_microworld(data: MicroworldData, task: TaskSettings, split_names: tuple[str, ...]) -> Records:
