@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # Before torch is imported. OpenMP threads that wait spin for milliseconds by default before they sleep. If other processes
 # use the cores, a step then takes several times as long.
@@ -25,15 +25,12 @@ from rich.console import Console
 
 from softprompt import interruption
 from softprompt.distributed_job import run_as_own_command
-from softprompt.errors import UserError, one_line, print_error
+from softprompt.errors import InUse, UserError, one_line, print_error
 from softprompt.failures import failed_runs, print_failed_runs
 from softprompt.files import CONF
 from softprompt.interruption import Interrupted
 from softprompt.parsing import parse_analysis_settings, parse_settings
 from softprompt.settings import AnalysisSettings, Settings
-
-if TYPE_CHECKING:
-    from softprompt.runs import Run
 
 # Errors that the user can mend. All others are bugs and are shown with their traceback.
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -60,20 +57,19 @@ def _train(config: DictConfig) -> float | None:
 
 def _train_run(settings: Settings) -> float | None:
     # Imported here, because torch takes seconds and a mistyped value should not wait for it.
-    from softprompt.training.train import finished_run, train_pack
+    from softprompt.training.train import run_of, train_pack
     from softprompt.training.trainer import is_distributed, is_first_process
 
-    run: "Run | None"
     if is_distributed(settings.trainer) and _in_sweep():
         overrides = HydraConfig.get().overrides
         run_as_own_command(
             [*overrides.task, *(o for o in overrides.hydra if o.startswith("hydra.searchpath"))]
         )
-        run = finished_run(settings)
+        run = run_of(settings)
     else:
         (run,) = train_pack([settings], Console())
     interruption.raise_if_received(quiet=not is_first_process())
-    return float(run.result()["selection"][settings.objective]) if run and run.done else None
+    return float(run.result()["selection"][settings.objective]) if run.done else None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="analyze")
@@ -97,7 +93,7 @@ def _as_job(job: Callable[[], Any]) -> Any:
             if not _is_expected(error):
                 raise
             print_error(error)
-            raise SystemExit(1) from error
+            raise SystemExit(InUse.EXIT_CODE if isinstance(error, InUse) else 1) from error
         if _is_expected(error):
             print_error(error)
         else:

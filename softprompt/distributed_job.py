@@ -15,7 +15,7 @@ from threading import Thread
 from typing import IO
 
 from softprompt import interruption
-from softprompt.errors import UserError
+from softprompt.errors import InUse, UserError
 
 CONFIG_OPTIONS = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 
@@ -26,6 +26,7 @@ def run_as_own_command(overrides: Sequence[str]) -> None:
     A signal to this process is passed on. The job's output appears in this process's output.
 
     Raises:
+        InUse: another process trains the run.
         UserError: the job failed. The message is the last error on its standard error.
         Interrupted: a signal asked this process to end.
     """
@@ -38,12 +39,14 @@ def run_as_own_command(overrides: Sequence[str]) -> None:
         *overrides,
         "hydra.mode=RUN",
     ]
+    # Lightning takes a task of a Slurm job for one of several that Slurm has started for it.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     packages = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     with interruption.deferred():
         # In a session of its own, so that Ctrl-C on the terminal reaches it once, through this process.
         job = subprocess.Popen(
             command,
-            env={**os.environ, "PYTHONPATH": packages},
+            env={**inherited, "PYTHONPATH": packages},
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
@@ -51,6 +54,7 @@ def run_as_own_command(overrides: Sequence[str]) -> None:
         )
 
         def pass_on(number: int) -> None:
+            number = signal.SIGUSR1 if number == signal.SIGUSR2 else number  # which the job would not handle
             with suppress(ProcessLookupError):
                 # The job's first process tells the others, unless all are to end at once.
                 (os.killpg if number == signal.SIGKILL else os.kill)(job.pid, number)
@@ -70,6 +74,8 @@ def run_as_own_command(overrides: Sequence[str]) -> None:
             )  # processes of other devices that are left, which keep standard error open
             errors.join()
     interruption.raise_if_received()
+    if code == InUse.EXIT_CODE:
+        raise InUse(errors.message)
     if code:
         raise UserError(errors.message or f"the run ended with exit code {code}")
     if errors.message:

@@ -10,6 +10,12 @@ class UserError(Exception):
     """
 
 
+class InUse(UserError):
+    """Another process trains the run."""
+
+    EXIT_CODE = 75  # of a command: try again later (EX_TEMPFAIL in sysexits.h)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; its class if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

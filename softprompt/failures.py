@@ -17,6 +17,8 @@ from omegaconf import DictConfig
 from softprompt.errors import one_line
 from softprompt.files import write_atomically
 
+SHOWN = 20  # failed runs that are listed at the end of a sweep
+
 _recorded: list[Path] = []  # the file of this process's sweep
 
 
@@ -42,6 +44,7 @@ class RecordFailures(Callback):
         """Choose a file of this sweep's own."""
         name = f".failed-{socket.gethostname()}-{os.getpid()}.jsonl"
         self.path = (Path(config.hydra.sweep.dir) / name).absolute()
+        self.path.unlink(missing_ok=True)  # of a process with the same id, which was killed
         _recorded[:] = [self.path]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -72,5 +75,8 @@ def failed_runs() -> list[FailedRun]:
 def print_failed_runs(failed: Sequence[FailedRun]) -> None:
     """Print on standard error which runs of a sweep failed, why, and where their logs are."""
     print(f"error: {len(failed)} of the sweep's runs failed:", file=sys.stderr)
-    for run in failed:
+    for run in failed[:SHOWN]:
         print(f"  {run.overrides}: {run.reason} (log: {run.log})", file=sys.stderr)
+    if len(failed) > SHOWN:
+        logs = Path(failed[SHOWN].log).parent
+        print(f"  and {len(failed) - SHOWN} more: see {logs}", file=sys.stderr)

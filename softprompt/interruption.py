@@ -1,6 +1,6 @@
-"""SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end a command cleanly, between two steps.
+"""SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 end a command cleanly, between two steps.
 
-SIGTERM is what `kill` and schedulers send; SIGUSR1 is what Slurm sends with `--signal=USR1@60` before its time limit.
+SIGTERM is what `kill` and schedulers send; SIGHUP is what a lost connection sends, unless `nohup` is used; SIGUSR1 is what Slurm sends with `--signal=USR1@60` before its time limit.
 While a model computes, a signal only sets a flag, which the training loop polls. At other times it raises at once.
 The exit code is 128 + the signal's number, as in a shell: 143 for SIGTERM, 130 for Ctrl-C.
 """
@@ -8,11 +8,11 @@ The exit code is 128 + the signal's number, as in a shell: 143 for SIGTERM, 130 
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 _received: signal.Signals | None = None
 _deferred = 0  # how many `deferred` contexts are open
@@ -39,12 +39,16 @@ class Interrupted(SystemExit):
         return f"stopped by {self.signal.name}; the same command goes on from here"
 
 
-def listen() -> None:
-    """Handle the signals from now on, except those that another library handles. Only a main thread can do this."""
+def listen(take: Sequence[signal.Signals] = ()) -> None:
+    """Handle the signals from now on, except those that another library handles. Only a main thread can do this.
+
+    Args:
+        take: signals to handle even if another library handles them.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in SIGNALS:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+    for number in {*SIGNALS, *take}:
+        if number in take or signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _handle)
 
 

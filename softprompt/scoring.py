@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from softprompt.backbone import Backbone
-from softprompt.data.batch import Batch
+from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
 
 
@@ -60,6 +60,10 @@ class AnswerScores:
         """The index of the most likely answer."""
         return self.log_probability.argmax(1)
 
+    def at(self, rows: list[int]) -> "AnswerScores":
+        """The scores of some of the examples."""
+        return AnswerScores(self.log_probability[rows], self.written[rows])
+
     def outcomes(self, labels: Int[Tensor, "E"]) -> Outcomes:
         """The scores held against the right answers' indices."""
         rows = torch.arange(len(labels), device=labels.device)
@@ -91,8 +95,10 @@ def score_answers(
     """
     batch = Batch.of_texts([(example.text_ids, example.answers) for example in examples], prompt_of)
     logits = backbone.answer_logits(prompts, batch)  # [A, V]
-    targets = batch.answer_ids.to(logits.device)  # [A]
-    answer_of_token = batch.answer_of_token.to(logits.device)  # [A]
+    on_device = copy_together(
+        {"targets": batch.answer_ids.numpy(), "answer_of_token": batch.answer_of_token.numpy()}, logits.device
+    )
+    targets, answer_of_token = on_device["targets"], on_device["answer_of_token"]  # [A] each
     token_log_probability = -F.cross_entropy(logits.float(), targets, reduction="none")  # [A]
     wrong = (logits.argmax(-1) != targets).float()  # [A]
     zeros = torch.zeros(len(batch.answer_lengths), device=logits.device)  # [S], S = E·C

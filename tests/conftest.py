@@ -28,10 +28,7 @@ from transformers import (
 )
 
 from softprompt.backbone import Backbone
-from softprompt.backbone.attention.cpu import LoopAttention
-from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.bloom import BloomBackbone
-from softprompt.backbone.layout import Layout
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import UnpaddedBackbone
 from softprompt.files import file_sha256, sealed_json
@@ -104,22 +101,14 @@ BACKBONES = [
 ]
 
 
-def _grid_attention(backbone: UnpaddedBackbone, layout: Layout) -> GridAttention:
-    return GridAttention.build(layout, backbone._slopes(), backbone.dtype, backbone.model.device)
-
-
-def _loop_attention(backbone: UnpaddedBackbone, layout: Layout) -> LoopAttention:
-    return LoopAttention.build(layout, backbone._slopes(), backbone.dtype)
-
-
 def make_backbone(name: str, **changes: int) -> Backbone:
     """One architecture of each way to encode positions (ALiBi, rotary, learned), with each implementation."""
     kind, _, attention = name.partition("-")
     implementation: type[Backbone] = SharedPrefixBackbone
     if attention:  # chosen here, because by themselves models as narrow as these use grids
-        make_attention = {"loop": _loop_attention, "grid": _grid_attention}[attention]
+        uses_grids = attention == "grid"
         unpadded = BloomBackbone if kind == "bloom" else UnpaddedBackbone
-        implementation = type("Chosen", (unpadded,), {"_make_attention": make_attention})
+        implementation = type("Chosen", (unpadded,), {"_uses_grids": lambda self: uses_grids})
     return implementation(make_model(kind, **changes), make_tokenizer(), f"tiny-{name}", None)
 
 

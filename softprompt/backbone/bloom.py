@@ -31,12 +31,11 @@ class BloomBackbone(UnpaddedBackbone):
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """See `Backbone.answer_logits`."""
         transformer = self.model.transformer
-        device = self.model.device
-        layout, prompt_rows = self._lay_out(prompts, batch)
-        attention = self._make_attention(layout)
+        inputs = self._inputs(prompts, batch)
+        attention = inputs.attention
         scale = (self.width // self.model.config.n_head) ** -0.5
 
-        embedded = torch.cat([*prompt_rows, transformer.word_embeddings(layout.tokens.to(device))])
+        embedded = torch.cat([*inputs.prompts, transformer.word_embeddings(inputs.tokens)])
         hidden = transformer.word_embeddings_layernorm(embedded)  # [T, d]
         *blocks, last = transformer.h
         for block in blocks:
@@ -45,7 +44,7 @@ class BloomBackbone(UnpaddedBackbone):
 
         # Nothing reads the last block's other rows, so only the predicting rows are computed.
         attended = attention.attend_predicting(*self._query_key_value(last, hidden), scale)  # [A, H·e]
-        hidden = hidden.index_select(0, layout.predicting_rows.to(device))  # [T, d] -> [A, d]
+        hidden = hidden.index_select(0, inputs.predicting_rows)  # [T, d] -> [A, d]
         hidden = self._after_attention(last, attended, hidden)  # [A, d]
         logits: Tensor = self.model.lm_head(transformer.ln_f(hidden))  # [A, V]
         return logits

@@ -8,17 +8,20 @@ answers, and the head is applied at the answers only.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AttentionInterface
 
-from softprompt.backbone.attention import Attention, make_attention
+from softprompt.backbone.attention import Attention, uses_grids
+from softprompt.backbone.attention.cpu import LoopAttention
+from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.base import Backbone, head_at
-from softprompt.backbone.layout import Layout, lay_out
-from softprompt.data.batch import Batch
+from softprompt.backbone.layout import lay_out
+from softprompt.data.batch import Batch, copy_together
 
 # Families whose attention is plain softmax over all earlier keys and whose positions come as `position_ids`.
 FAMILIES = {"llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox"}
@@ -26,8 +29,21 @@ FAMILIES = {"llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox"}
 _attention: ContextVar[Attention] = ContextVar("attention")
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """A batch on the model's device, as T rows: see `Layout`."""
+
+    prompts: list[Float[Tensor, "_ d"]]  # those that occur in the batch, in the weights' dtype
+    tokens: Int[Tensor, "t"]
+    position_ids: Int[Tensor, "T"]
+    predicting_rows: Int[Tensor, "A"]
+    attention: Attention
+
+
 class UnpaddedBackbone(Backbone):
     """The backbone contract for `FAMILIES`."""
+
+    _copied_slopes: Float[Tensor, "H"] | None = None
 
     @staticmethod
     def supports(config: Any) -> bool:
@@ -41,32 +57,52 @@ class UnpaddedBackbone(Backbone):
 
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """See `Backbone.answer_logits`."""
-        device = self.model.device
-        layout, prompt_rows = self._lay_out(prompts, batch)
-        token_rows = self.model.get_input_embeddings()(layout.tokens.to(device))
-        embedded = torch.cat([*prompt_rows, token_rows])  # [T, d]
-        with (
-            attending(self.model.config, self._make_attention(layout)),
-            head_at(self.model, layout.predicting_rows.to(device)),
-        ):
+        inputs = self._inputs(prompts, batch)
+        embedded = torch.cat([*inputs.prompts, self.model.get_input_embeddings()(inputs.tokens)])  # [T, d]
+        with attending(self.model.config, inputs.attention), head_at(self.model, inputs.predicting_rows):
             output = self.model(
                 inputs_embeds=embedded[None],  # [1, T, d]
-                position_ids=layout.position_ids.to(device)[None],  # [1, T]
+                position_ids=inputs.position_ids[None],  # [1, T]
                 use_cache=False,
             )
         logits: Tensor = output.logits[0]  # [1, A, V] -> [A, V]
         return logits
 
-    def _lay_out(
-        self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch
-    ) -> tuple[Layout, list[Float[Tensor, "_ d"]]]:
-        """The layout of a batch, and the prompts that occur in it, on the model's device and in its dtype."""
+    def _inputs(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> "Inputs":
+        """What a forward needs, on the model's device. All indices are copied there in one transfer."""
         used = sorted(set(batch.prompt_of.tolist()))
         layout = lay_out([len(prompt) if i in used else 0 for i, prompt in enumerate(prompts)], batch)
-        return layout, [prompts[i].to(self.model.device, self.dtype) for i in used]
+        device, grids = self.model.device, self._uses_grids()
+        on_device = copy_together(
+            {
+                "tokens": layout.tokens,
+                "position_ids": layout.position_ids,
+                "predicting_rows": layout.predicting_rows,
+                **(GridAttention.indices(layout) if grids else {}),
+            },
+            device,
+        )
+        attention: Attention
+        if grids:
+            attention = GridAttention.build(layout, on_device, self._slopes_on(device), self.dtype)
+        else:
+            attention = LoopAttention.build(layout, self._slopes_on(device), self.dtype)
+        return Inputs(
+            [prompts[i].to(device, self.dtype) for i in used],
+            on_device["tokens"],
+            on_device["position_ids"],
+            on_device["predicting_rows"],
+            attention,
+        )
 
-    def _make_attention(self, layout: Layout) -> Attention:
-        return make_attention(layout, self._slopes(), self.dtype, self.model.device, self.width)
+    def _uses_grids(self) -> bool:
+        return uses_grids(self.model.device, self.width)
+
+    def _slopes_on(self, device: torch.device) -> Float[Tensor, "H"]:
+        """`_slopes` on a device. Copied there once, not at each step."""
+        if self._copied_slopes is None or self._copied_slopes.device != device:
+            self._copied_slopes = self._slopes().to(device)
+        return self._copied_slopes
 
     def _slopes(self) -> Float[Tensor, "H"]:
         """ALiBi slopes. These models use none: one slope of 0."""

@@ -1,8 +1,9 @@
 """A batch of texts and answers: the input of a backbone beside the prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -71,3 +72,15 @@ class Batch:
     def read_ids(self) -> list[Int[Tensor, "_"]]:
         """Per answer, all tokens but the last (shifted inputs): the last one is predicted and never an input."""
         return [answer[:-1] for answer in torch.split(self.answer_ids, self.answer_lengths.tolist())]
+
+
+def copy_together(
+    arrays: Mapping[str, Int[np.ndarray, "..."]], device: torch.device
+) -> dict[str, Int[Tensor, "..."]]:
+    """Arrays of integers on a device. All of them are copied in one transfer, to a GPU from pinned memory."""
+    joined = torch.from_numpy(np.concatenate([array.ravel() for array in arrays.values()]))
+    if device.type == "cuda":
+        joined = joined.pin_memory()
+    joined = joined.to(device, non_blocking=True)
+    parts = torch.split(joined, [array.size for array in arrays.values()])
+    return {name: part.view(array.shape) for (name, array), part in zip(arrays.items(), parts, strict=True)}

@@ -5,7 +5,6 @@ from itertools import zip_longest
 from typing import Any
 
 import lightning as L
-from sklearn.model_selection import train_test_split
 
 from softprompt.data.examples import Example, check_lengths, tokenise
 from softprompt.data.order import DataOrder
@@ -35,18 +34,23 @@ class PackSteps:
 
 
 class EvaluationBatches:
-    """Batches of at most `size` examples, sorted by length. The order changes no score."""
+    """Pairs of a prompt's index and an example, at most `size` at a time.
 
-    def __init__(self, examples: Sequence[Example], size: int) -> None:
-        self.examples = sorted(examples, key=lambda example: example.length)
+    Prompts come one after another, so that few prompts share a batch, and each prompt's examples are sorted by length. The
+    order changes no score.
+    """
+
+    def __init__(self, examples: Sequence[Example], prompts: Sequence[int], size: int) -> None:
+        by_length = sorted(examples, key=lambda example: example.length)
+        self.pairs = [(prompt, example) for prompt in prompts for example in by_length]
         self.size = size
 
     def __len__(self) -> int:
-        return -(-len(self.examples) // self.size)
+        return -(-len(self.pairs) // self.size)
 
-    def __iter__(self) -> Iterator[list[Example]]:
-        for start in range(0, len(self.examples), self.size):
-            yield self.examples[start : start + self.size]
+    def __iter__(self) -> Iterator[list[tuple[int, Example]]]:
+        for start in range(0, len(self.pairs), self.size):
+            yield self.pairs[start : start + self.size]
 
 
 class TaskData(L.LightningDataModule):
@@ -92,6 +96,8 @@ class TaskData(L.LightningDataModule):
             self.train, self.selection = self._hold_out(data.holdout)
 
     def _hold_out(self, share: float) -> tuple[list[Example], list[Example]]:
+        from sklearn.model_selection import train_test_split  # here, because it takes a third of a second
+
         labels = [example.label for example in self.train]
         try:
             kept, held_out = train_test_split(
@@ -111,14 +117,20 @@ class TaskData(L.LightningDataModule):
         """The data order at the start of a run with this seed."""
         return DataOrder(seed, len(self.train), self.batch_size)
 
-    def evaluation_batches(self, examples: Sequence[Example]) -> EvaluationBatches:
-        """Batches of at most `eval_batch_size` sequences; an example counts as one sequence per answer."""
-        return EvaluationBatches(examples, max(1, self.eval_batch_size // self.answers))
+    def evaluation_batches(
+        self, examples: Sequence[Example], prompts: Sequence[int] = (0,)
+    ) -> EvaluationBatches:
+        """All pairs of these prompts and examples, at most `eval_batch_size` sequences at a time.
+
+        A pair counts as one sequence per answer.
+        """
+        return EvaluationBatches(examples, prompts, max(1, self.eval_batch_size // self.answers))
 
     def train_dataloader(self) -> PackSteps:
         """The remaining steps of the current epoch of every run in `orders`."""
         return PackSteps(self.train, self.orders())
 
     def val_dataloader(self) -> EvaluationBatches:
-        """Batches of `selection`."""
-        return self.evaluation_batches(self.selection)
+        """Batches of `selection`, for every run in `orders` that has not stopped."""
+        live = [index for index, order in enumerate(self.orders()) if order]
+        return self.evaluation_batches(self.selection, live)

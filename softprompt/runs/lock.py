@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from softprompt.errors import UserError
+from softprompt.errors import InUse, UserError
 from softprompt.files import machine, writing
 
 HEARTBEAT = 10.0  # seconds between two touches of the lock's file
@@ -34,7 +34,8 @@ class RunLock:
         stale: seconds without a touch after which an owner on another machine counts as dead.
 
     Raises:
-        UserError: on entering, if another process has the lock, or the file cannot be written.
+        InUse: on entering, if another process has the lock.
+        UserError: the file cannot be written.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class RunLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 os.close(descriptor)
-                raise UserError(self._in_use()) from error
+                raise InUse(self._in_use()) from error
             except OSError:
                 return descriptor  # the file system has no flock: the heartbeat decides
             if self._is_the_file(descriptor):
@@ -113,7 +114,7 @@ class RunLock:
         does not pass locks on: then the file is touched within `stale` seconds.
 
         Raises:
-            UserError: the owner is alive.
+            InUse: the owner is alive.
         """
         owner = self._owner()
         on_this_machine = owner.get("machine") == machine() and self._has_flock()
@@ -128,7 +129,7 @@ class RunLock:
             if (now := self._touched()) is None:
                 return  # released
             if now != touched:
-                raise UserError(self._in_use())
+                raise InUse(self._in_use())
 
     def _touched(self) -> float | None:
         """When the file was last touched; None if it is gone. Opened, because network file systems cache a `stat`."""
@@ -142,7 +143,7 @@ class RunLock:
         """Check that the lock still belongs to this process, before it writes.
 
         Raises:
-            UserError: this process stood still so long that another one counted it as dead and took the lock.
+            InUse: this process stood still so long that another one counted it as dead and took the lock.
         """
         if self._descriptor is None or not self._is_the_file(self._descriptor):
             raise UserError(
@@ -150,7 +151,7 @@ class RunLock:
             )
         owner = self._owner()
         if owner and owner.get("token") != self._token:
-            raise UserError(f"{self._in_use()}: it took the run over while this process stood still")
+            raise InUse(f"{self._in_use()}: it took the run over while this process stood still")
 
     def _has_flock(self) -> bool:
         assert self._descriptor is not None

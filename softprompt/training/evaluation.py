@@ -1,7 +1,7 @@
 """Scores of prompts on a data set, accumulated over batches and devices by torchmetrics."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -13,6 +13,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from softprompt.backbone import Backbone
 from softprompt.data.examples import Example
 from softprompt.scoring import AnswerScores, Scores, labels_of, score_answers
+
+T = TypeVar("T")
 
 
 class ScoreMetrics(nn.Module):
@@ -81,9 +83,9 @@ class PromptEvaluation(L.LightningModule):
         """Move the backbone to the device that the prompts will be on."""
         self.backbone.to(self.trainer.strategy.root_device)
 
-    def local_share(self, examples: list[Example]) -> list[Example]:
+    def local_share(self, items: list[T]) -> list[T]:
         """This process's part of a batch; all of it unless several devices share the work."""
-        return examples[self.trainer.global_rank :: self.trainer.world_size]
+        return items[self.trainer.global_rank :: self.trainer.world_size]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Examples are plain numbers; the backbone moves what it needs of them."""
@@ -93,13 +95,15 @@ class PromptEvaluation(L.LightningModule):
         """True if this prompt is still to be evaluated."""
         return True
 
-    def validation_step(self, examples: list[Example], batch_idx: int) -> None:
-        """Score every live prompt on a batch."""
-        if not (local_examples := self.local_share(examples)):
+    def validation_step(self, pairs: list[tuple[int, Example]], batch_idx: int) -> None:
+        """Score a batch of prompts' indices and examples."""
+        live = [(prompt, example) for prompt, example in self.local_share(pairs) if self.is_live(prompt)]
+        if not live:
             return
-        for index, (prompt, metrics) in enumerate(zip(self.prompts, self.metrics, strict=True)):
-            if self.is_live(index):
-                metrics.update(local_examples, score_answers(self.backbone, [prompt], local_examples))
+        scores = self._score(live)
+        for prompt in dict.fromkeys(prompt for prompt, _ in live):
+            rows = [row for row, (other, _) in enumerate(live) if other == prompt]
+            self.metrics[prompt].update([live[row][1] for row in rows], scores.at(rows))
 
     def on_validation_epoch_end(self) -> None:
         """Compute the scores of every live prompt."""
@@ -108,8 +112,16 @@ class PromptEvaluation(L.LightningModule):
                 self.scores[index] = metrics.compute()
                 metrics.reset()
 
-    def predict_step(self, examples: list[Example], batch_idx: int) -> list[list[int]]:
-        """For each prompt, the most likely answer to each example (an index into the task's verbalizers)."""
-        return [
-            score_answers(self.backbone, [prompt], examples).most_likely.tolist() for prompt in self.prompts
-        ]
+    def predict_step(self, pairs: list[tuple[int, Example]], batch_idx: int) -> list[int]:
+        """The most likely answer of each prompt to each example (an index into the task's verbalizers)."""
+        return self._score(pairs).most_likely.tolist()
+
+    def _score(self, pairs: list[tuple[int, Example]]) -> AnswerScores:
+        """Scores of a batch of prompts' indices and examples. Only the prompts that occur run through the model."""
+        present = sorted({prompt for prompt, _ in pairs})
+        return score_answers(
+            self.backbone,
+            [self.prompts[prompt] for prompt in present],
+            [example for _, example in pairs],
+            [present.index(prompt) for prompt, _ in pairs],
+        )

@@ -13,7 +13,7 @@ from softprompt.settings import OptimSettings
 
 
 def make_optimizer(settings: OptimSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimiser over the prompts of a pack.
+    """An optimiser over prompts.
 
     Raises:
         UserError: there is no such class, it is no optimiser, or it does not take these arguments.
@@ -41,6 +41,34 @@ def make_optimizer(settings: OptimSettings, parameters: Sequence[nn.Parameter]) 
         ) from error
 
 
+def make_optimizers(
+    settings: Sequence[OptimSettings], parameters: Sequence[nn.Parameter]
+) -> list[torch.optim.Optimizer]:
+    """The optimiser of each parameter. Parameters with equal settings have one optimiser, which steps them together.
+
+    Raises:
+        UserError: as `make_optimizer`.
+    """
+    made: list[tuple[OptimSettings, torch.optim.Optimizer]] = []
+    for distinct in settings:
+        if distinct not in [known for known, _ in made]:
+            own = [p for p, other in zip(parameters, settings, strict=True) if other == distinct]
+            made.append((distinct, make_optimizer(distinct, own)))
+    return [next(optimizer for known, optimizer in made if known == own) for own in settings]
+
+
 def check_optimizer(settings: OptimSettings) -> None:
-    """Raise the `UserError` that `make_optimizer` would raise, before a model is loaded."""
-    make_optimizer(settings, [nn.Parameter(torch.zeros(1, 1))])
+    """Check, before a model is loaded, that the optimiser can be made and takes a step.
+
+    Raises:
+        UserError: as `make_optimizer`, or it needs a closure or sparse gradients.
+    """
+    parameter = nn.Parameter(torch.zeros(2, 2))
+    parameter.grad = torch.zeros(2, 2)
+    optimizer = make_optimizer(settings, [parameter])
+    try:
+        optimizer.step()
+    except (TypeError, RuntimeError) as error:
+        raise UserError(
+            f"optim._target_={settings.target}: cannot be used here: {first_line(error)}"
+        ) from error

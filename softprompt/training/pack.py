@@ -1,8 +1,11 @@
-"""A pack: runs that share backbone, task and data, trained side by side from their present states to their results."""
+"""A pack: runs that share backbone, task and data, trained side by side from their present states to their results.
+
+A pack has a number of places. When a run stops it leaves the pack, and a waiting run takes its place.
+"""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -13,151 +16,204 @@ from rich.console import Console
 from torch import Tensor
 
 from softprompt import interruption
-from softprompt.backbone import choose_dtype, load_backbone
+from softprompt.backbone import load_backbone
 from softprompt.data.examples import Example
 from softprompt.data.module import TaskData
 from softprompt.data.sources import Records
 from softprompt.errors import UserError
 from softprompt.files import json_sha256
 from softprompt.initialisers import initial_prompt
-from softprompt.runs import Run, RunLock
+from softprompt.runs import Run
 from softprompt.scoring import Scores
 from softprompt.training.baselines import check_finite, store_baselines, stored_baselines
 from softprompt.training.callbacks.checkpoint import SaveRuns
-from softprompt.training.callbacks.progress import HEADER, PackProgress, summary
+from softprompt.training.callbacks.progress import PackProgress, summary
+from softprompt.training.callbacks.report import ReportRuns
 from softprompt.training.callbacks.wandb import WandbRuns
 from softprompt.training.evaluation import PromptEvaluation, majority_share
+from softprompt.training.member import Member
+from softprompt.training.memory import choose_size, is_out_of_memory
 from softprompt.training.result import make_result
 from softprompt.training.run_state import RunState
-from softprompt.training.trainer import (
-    is_distributed,
-    is_dry,
-    is_first_process,
-    make_trainer,
-)
+from softprompt.training.trainer import is_distributed, is_dry, make_trainer
 from softprompt.training.tuning import PromptTuning
+from softprompt.training.waiting import Claim, WaitingRuns
 
 
 class Pack:
-    """Runs of one backbone, task and data set, with what they share."""
+    """Places for runs of one backbone, task and data set, and what these runs share."""
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        first: Claim,
+        waiting: WaitingRuns,
         records: Records,
         fingerprint: dict[str, str],
         console: Console,
-        locks: Mapping[str, RunLock],
+        size: int | None,
+        at_most: int,
+        refill: bool,
     ) -> None:
-        """`fingerprint`: hashes of data and model, by file name. `locks`: by run id."""
-        self.runs = runs
+        """Loads the model and the data.
+
+        Args:
+            first: the run that gets the first place.
+            waiting: where the other runs come from, and where runs are returned to.
+            fingerprint: hashes of data and model, by file name.
+            size: the number of places; None: as many as pay on this device, but not more than `at_most`.
+            refill: take other runs, too, and more of them as places become free.
+        """
+        self.waiting = waiting
         self.fingerprint = fingerprint
-        self.test_hash = records.test_hash(runs[0].settings.task) if runs[0].settings.data.predict else ""
-        self.settings = runs[0].settings
-        self.limits = self.settings.trainer
-        self.locks = locks
+        self.first = first.run
+        settings = first.run.settings
+        self.task, self.limits = settings.task, settings.trainer
+        self.test_hash = records.test_hash(settings.task) if settings.data.predict else ""
         if self.limits.threads is not None:
             torch.set_num_threads(self.limits.threads)
+        self.members: list[Member] = []
+        self._claim: Claim | None = first
         self.progress = PackProgress(console)
-        self.saver = SaveRuns(runs, self.limits.checkpoint_seconds, locks)
-        self.wandb = WandbRuns(runs)
-        self.trainer = make_trainer(self.limits, [self.saver, self.wandb, self.progress])
+        self.wandb = WandbRuns()
+        saver, reporter = SaveRuns(self.limits.checkpoint_seconds), ReportRuns(waiting.report)
+        self._callbacks = [saver, self.wandb, self.progress, reporter]
+        self.trainer = make_trainer(self.limits, self._callbacks)
         self.dry = is_dry(self.limits)
-
-        self.resumed: dict[str, RunState] = {}
-        for run in runs:
-            if found := RunState.resume(run):
-                self.resumed[run.id], notes = found
-                for note in notes:
-                    self.progress.say(note)
-        # A run keeps the dtype it was begun with, even on a machine where `auto` means another.
-        begun = next((state.dtype for state in self.resumed.values()), self.settings.model.dtype)
-        dtype = choose_dtype(begun, self.limits.accelerator)
-        self.dtype = str(dtype).removeprefix("torch.")
-        self.progress.say(f"{self.settings.model.id}, frozen, in {self.dtype}")
-        self.backbone = load_backbone(self.settings.model, dtype)
+        self.refill = refill
+        self.dtype = first.dtype
+        dtype = getattr(torch, first.dtype)
+        self.progress.say(f"{settings.model.id}, frozen, in {self.dtype}")
+        self.model = settings.model
+        self.backbone = load_backbone(settings.model, dtype)
         self.data = TaskData(
-            self.settings.task,
-            self.settings.data,
+            settings.task,
+            settings.data,
             records,
             self.backbone.tokenizer,
             self.backbone.table_rows,
             self.limits.batch_size,
             self.limits.eval_batch_size,
         )
-        instruction = self.settings.task.instruction
+        instruction = settings.task.instruction
         self.instruction = self.backbone.embed_text(instruction)
         if not len(self.instruction):
             raise UserError(f"task.instruction={instruction!r}: the tokenizer makes no token of it")
+        self.data.check_lengths(len(self.instruction), self.backbone.context_length)
+        device, longest = self.trainer.strategy.root_device, waiting.longest_prompt(len(self.instruction))
+        self.size = size or min(at_most, choose_size(self.backbone, self.data, device, longest))
+        if self.dry:
+            self.size = 1  # one batch of everything is one run's
+        self.progress.shows_labels = self.size > 1
+        self.baselines: dict[str, Any] = {}
+        self._joining: list[Member] = []
+
+    def prepare(self) -> None:
+        """Fill the places, and compute what all runs are compared with.
+
+        Nothing may be written before this. Other devices' processes start inside it, and must find the directories as this
+        one did.
+        """
+        with self._agreed_interruption():
+            self._join()
+            if self._joining:
+                self.baselines = self._baselines()
 
     def train(self) -> None:
-        """Train every run from its present state to its result."""
-        states = [self._state(run) for run in self.runs]
-        longest = max(len(self.instruction), *(len(state.prompt) for state in states))
-        self.data.check_lengths(longest, self.backbone.context_length)
-        # With several devices a signal may end the training only where they agree on it, in `SaveRuns`.
-        with interruption.deferred() if is_distributed(self.limits) else nullcontext():
-            failures: list[str] = []
+        """Train the runs, and waiting runs as places become free, until none is left that this pack can train.
+
+        Raises:
+            Exception: a run could not be trained. Those in training are still claimed.
+        """
+        with self._agreed_interruption():
             try:
-                if not self.dry:
-                    self.wandb.open(self.progress.say)
-                # Nothing may be written before this. Other devices' processes start inside it, and must find the
-                # directories as this one did.
-                baselines = self._baselines()
-                for run, state in zip(self.runs, states, strict=True):
-                    self._write(run, run.begin, state.initial)
-                self._evaluate_waiting(states, baselines)
-                self.wandb.send(states)
-                if any(state.live for state in states):
-                    self._fit(states)
-                failures = self._finish(states, baselines)
+                while self._joining or self.members:
+                    while self._joining:
+                        self._begin(self._joining.pop(0))
+                    self._evaluate_starts()
+                    self.wandb.send(self.members)
+                    self._retire()
+                    if self.members:
+                        self._fit()
+                        self._retire()
+                    self._join()
             finally:
-                self.wandb.close()
+                for member in self.members:
+                    self.wandb.close(member.run)
             # Lightning kills the first process if another one ends with an error, so all end at the same time.
             self.trainer.strategy.barrier()
-        if failures:
-            raise UserError("; ".join(failures))
 
-    def predict(self) -> None:
-        """Write each finished run's most likely answers to the test records, one JSON object per line, in order."""
-        batches = self.data.evaluation_batches(self.data.test)
-        answers = list(self.settings.task.verbalizers)
-        for run in self.runs:
-            prompt = run.best_prompt().matrix
-            self.data.check_lengths(len(prompt), self.backbone.context_length)
-            module = PromptEvaluation(self.backbone, [prompt], self.data.answers)
-            with interruption.deferred():
-                predicted = self.trainer.predict(module, batches) or []
-            answer_of = {
-                example.where: answers[index]
-                for batch, (indices,) in zip(batches, predicted, strict=True)
-                for example, index in zip(batch, indices, strict=True)
-            }
-            lines = [json.dumps({"record": e.where, "answer": answer_of[e.where]}) for e in self.data.test]
-            self._write(run, run.save_predictions, lines, self.test_hash)
-            self.progress.say(f"{run.predictions}: {len(lines)} records answered")
+    def _agreed_interruption(self) -> AbstractContextManager[None]:
+        """With several devices a signal may end the training only where they agree on it, in `SaveRuns`."""
+        return interruption.deferred() if is_distributed(self.limits) else nullcontext()
 
-    def _state(self, run: Run) -> RunState:
+    def _join(self) -> None:
+        """Claim waiting runs for the free places. Finished runs that lack predictions get them, and no place."""
+        while len(self.members) + len(self._joining) < self.size:
+            claim, self._claim = self._claim, None
+            if claim is None and self.refill:
+                claim = self.waiting.claim(self.dtype)
+            if claim is None:
+                return
+            try:
+                if claim.run.done:
+                    self._predict(claim.run)
+                    self.waiting.finished(claim.run)
+                else:
+                    self._joining.append(Member(claim.run, self._state(claim), claim.lock))
+            except Exception as error:
+                if is_out_of_memory(error) or is_distributed(self.limits):
+                    raise
+                self.waiting.fail(claim.run, error)
+
+    def _begin(self, member: Member) -> None:
+        """Give a run its place."""
+        self.members.append(member)
+        try:
+            if not self.dry:
+                self.wandb.open(member.run, self.progress.say)
+            self.waiting.write(member.run, member.run.begin, member.state.initial)
+        except UserError as error:
+            if is_distributed(self.limits):
+                raise
+            self._leave(member, error)
+
+    def _state(self, claim: Claim) -> RunState:
         """A run's state: as an earlier process left it, or new."""
-        settings = run.settings
-        if (state := self.resumed.get(run.id)) is None:
+        settings, path = claim.run.settings, claim.run.path
+        if claim.state is None:
             initial = initial_prompt(
-                settings.prompt,
-                self.backbone,
-                settings.task.name,
-                settings.task.instruction,
-                settings.seed,
+                settings.prompt, self.backbone, settings.task.name, settings.task.instruction, settings.seed
             )
-            self.progress.say(f"{run.path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
-            return RunState.start(initial, self.data.new_order(settings.seed), self.dtype)
-        self.progress.say(f"{run.path}: resumed at step {state.order.total_steps}")
+            state = RunState.start(initial, self.data.new_order(settings.seed), self.dtype)
+            self.progress.say(f"{path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
+        else:
+            state = claim.state
+        self.data.check_lengths(len(state.prompt), self.backbone.context_length)
         return state
+
+    def _predict(self, run: Run) -> None:
+        """Write a finished run's most likely answers to the test records, one JSON object per line, in order."""
+        batches = self.data.evaluation_batches(self.data.test)
+        answers = list(self.task.verbalizers)
+        prompt = run.best_prompt().matrix
+        self.data.check_lengths(len(prompt), self.backbone.context_length)
+        module = PromptEvaluation(self.backbone, [prompt], self.data.answers)
+        with interruption.deferred():
+            predicted = self.trainer.predict(module, batches) or []
+        answer_of = {
+            example.where: answers[index]
+            for batch, indices in zip(batches, predicted, strict=True)
+            for (_, example), index in zip(batch, indices, strict=True)
+        }
+        lines = [json.dumps({"record": e.where, "answer": answer_of[e.where]}) for e in self.data.test]
+        self.waiting.write(run, run.save_predictions, lines, self.test_hash)
+        self.progress.say(f"{run.predictions}: {len(lines)} records answered")
 
     def _baselines(self) -> dict[str, Any]:
         """Scores without tuning, on the official validation set. The runs of a sweep share the file."""
-        task = self.settings.task
-        digest = json_sha256([asdict(self.settings.model), self.dtype, asdict(task), self.fingerprint])[:8]
-        path = self.runs[0].path.parent / f"baselines-{digest}.json"
+        task = self.task
+        digest = json_sha256([asdict(self.model), self.dtype, asdict(task), self.fingerprint])[:8]
+        path = self.first.path.parent / f"baselines-{digest}.json"
         # Several processes compute them together, because one may find a file that the others did not find yet.
         stored = None if is_distributed(self.limits) else stored_baselines(path, digest)
         if stored is not None:
@@ -174,87 +230,116 @@ class Pack:
             rank_zero_only(store_baselines)(path, digest, baselines)
         return baselines
 
-    def _evaluate_waiting(self, states: Sequence[RunState], baselines: dict[str, Any]) -> None:
+    def _evaluate_starts(self) -> None:
         """Evaluate runs whose next event is an evaluation.
 
         That is the first row of every new run's learning curve, before any step, and for a run that was interrupted at
         the end of an epoch, the evaluation that it did not get.
         """
         on_validation = self.data.selection is self.data.validation
-        unknown = []
-        for state in (state for state in states if state.live and state.awaits_evaluation(self.limits)):
+        unknown: list[Member] = []
+        for member in self.members:
+            state = member.state
+            if not (state.live and state.awaits_evaluation(member.limits)):
+                continue
             if on_validation and torch.equal(state.prompt.detach(), self.instruction):
-                state.observe(Scores(**baselines["instruction"]), self.limits)
+                state.observe(Scores(**self.baselines["instruction"]), member.limits)
             else:
-                unknown.append(state)
+                unknown.append(member)
         if unknown:
-            starts = [state.prompt.detach() for state in unknown]
+            starts = [member.state.prompt.detach() for member in unknown]
             scores = self._scores("the start", starts, self.data.selection)
-            for state, start_scores in zip(unknown, scores, strict=True):
-                state.observe(start_scores, self.limits)
+            for member, start_scores in zip(unknown, scores, strict=True):
+                member.state.observe(start_scores, member.limits)
 
-    def _fit(self, states: Sequence[RunState]) -> None:
-        self.progress.say(HEADER)
-        labels = [run.label for run in self.runs]
-        self.progress.print_evaluations(states, labels)
-        self.data.orders = lambda: [state.order if state.live else None for state in states]
-        module = PromptTuning(
-            self.backbone, states, labels, self.data.answers, self.settings.optim, self.limits
-        )
+    def _fit(self) -> None:
+        """Train until a run stops."""
+        if not is_distributed(self.limits):
+            self.trainer = make_trainer(
+                self.limits, self._callbacks
+            )  # some of its limits count from its making
+        self.progress.print_header()
+        self.progress.print_evaluations(self.members)
+        members = list(self.members)
+        self.data.orders = lambda: [m.state.order if m.state.live else None for m in members]
+        module = PromptTuning(self.backbone, members, self.data.answers, self.size > 1)
         with interruption.deferred():
             self.trainer.fit(module, datamodule=self.data)
+        for i, member in enumerate(members):
+            member.state.optimizer_state = module.optimizer_state(i)
+        if all(member.state.live for member in members) and not self.dry:
+            # Stopped by something in trainer.extra, like max_time.
+            for member in members:
+                steps = member.state.order.total_steps
+                self._leave(
+                    member,
+                    UserError(
+                        f"{member.run.path}: not finished after {steps} steps; the same command goes on from there"
+                    ),
+                )
 
     def _scores(
         self, what: str, prompts: Sequence[Float[Tensor, "_ d"]], examples: Sequence[Example]
     ) -> list[Scores]:
-        module = PromptEvaluation(self.backbone, prompts, self.data.answers)
+        """Scores of prompts that are evaluated side by side."""
         self.progress.evaluated = what
-        with interruption.deferred():
-            self.trainer.validate(module, self.data.evaluation_batches(examples), verbose=False)
+        found: list[Scores] = []
+        # A dry run sees one batch, in which every prompt should have examples.
+        for group in [[prompt] for prompt in prompts] if self.dry else [prompts]:
+            module = PromptEvaluation(self.backbone, group, self.data.answers)
+            batches = self.data.evaluation_batches(examples, range(len(group)))
+            with interruption.deferred():
+                self.trainer.validate(module, batches, verbose=False)
+            found += [scores for scores in module.scores if scores is not None]
         self.progress.evaluated = ""
-        return [scores for scores in module.scores if scores is not None]
+        return found
 
-    def _finish(self, states: Sequence[RunState], baselines: dict[str, Any]) -> list[str]:
-        """Score every run's best prompt on the official validation set, and write its result.
-
-        Returns:
-            One line per run that failed or is not finished. The others have their results all the same.
-        """
-        pairs = list(zip(self.runs, states, strict=True))
-        failures = [
-            f"{run.path}: {state.failed}; the run failed. {self._advice()}"
-            for run, state in pairs
-            if state.failed
-        ]
+    def _retire(self) -> None:
+        """Let the runs that have stopped leave: score their best prompts on the official validation set, write results."""
+        for member in [member for member in self.members if member.state.failed]:
+            reason = f"{member.run.path}: {member.state.failed}; the run failed. {self._advice(member.run)}"
+            self._leave(member, UserError(reason))
         if self.dry:
-            return failures
-        stopped = [(run, state) for run, state in pairs if state.stopped and not state.failed]
+            for member in [member for member in self.members if member.state.history]:
+                self._leave(member)
+            return
+        stopped = [member for member in self.members if member.state.stopped]
         if self.data.selection is self.data.validation:
-            tuned = [state.best_scores for _, state in stopped]
-        else:
-            prompts = [state.best_prompt for _, state in stopped]
+            tuned = [member.state.best_scores for member in stopped]
+        elif stopped:
+            prompts = [member.state.best_prompt for member in stopped]
             tuned = [asdict(s) for s in self._scores("the best prompt", prompts, self.data.validation)]
-        for (run, state), scores in zip(stopped, tuned, strict=True):
-            result = make_result(run, self.fingerprint, state, scores, baselines, self.data, self.backbone)
-            self._write(run, state.save_outputs, run)
-            self._write(run, run.finish, result)
-            self.progress.say(f"{run.path}: {summary(result)}")
-        # The Trainer was stopped by something in trainer.extra, like max_time.
-        unfinished = [
-            f"{run.path}: not finished after {state.order.total_steps} steps; the same command goes on from there"
-            for run, state in pairs
-            if state.live
-        ]
-        return [*failures, *unfinished]
+        else:
+            tuned = []
+        for member, scores in zip(stopped, tuned, strict=True):
+            run, state = member.run, member.state
+            try:
+                result = make_result(
+                    run, self.fingerprint, state, scores, self.baselines, self.data, self.backbone
+                )
+                self.waiting.write(run, state.save_outputs, run)
+                self.waiting.write(run, run.finish, result)
+                self.progress.say(f"{run.path}: {summary(result)}")
+                if run.settings.data.predict:
+                    self._predict(run)
+            except UserError as error:
+                if is_distributed(self.limits):
+                    raise
+                self._leave(member, error)
+            else:
+                self._leave(member)
 
-    def _write(self, run: Run, write: Callable[..., None], *arguments: object) -> None:
-        """Write into a run's directory: in the first process, and if the run's lock is still held."""
-        if not self.dry and is_first_process():
-            self.locks[run.id].check()
-            write(*arguments)
+    def _leave(self, member: Member, error: UserError | None = None) -> None:
+        """Free a run's place."""
+        self.members.remove(member)
+        self.wandb.close(member.run)
+        if error is None:
+            self.waiting.finished(member.run)
+        else:
+            self.waiting.fail(member.run, error)
 
-    def _advice(self) -> str:
+    def _advice(self, run: Run) -> str:
         """What to do about a loss that is not finite."""
         if weight := self.backbone.non_finite_weight():
             return f"The model's weight {weight} has values that are not finite: check the model's files"
-        return f"Lower optim.lr={self.settings.optim.lr} or set trainer.gradient_clip_val"
+        return f"Lower optim.lr={run.settings.optim.lr} or set trainer.gradient_clip_val"

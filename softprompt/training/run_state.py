@@ -38,7 +38,7 @@ class RunState:
     failed: str | None = None  # the reason, if it failed
     optimizer_state: dict[str, Any] = field(
         default_factory=dict
-    )  # from a checkpoint, until the optimiser takes it
+    )  # from a checkpoint or the fit before, for the next optimiser
     dtype: str = "float32"  # of the frozen weights, from the run's first step to its last
 
     @staticmethod

@@ -53,12 +53,14 @@ RESERVED = {
     ),
 }
 
-# Advice about data loaders and hooks that does not apply here, and a deprecation inside Lightning.
+# Advice about data loaders, hooks and Slurm that does not apply here, and a deprecation inside Lightning.
 SILENCED_WARNINGS = (
     r".*does not have many workers",
     r".*The number of training batches .* is smaller than the logging interval",
     r".*`training_step` returned `None`",
     r".*You have overridden `transfer_batch_to_device` in `LightningModule`",
+    r".*The `srun` command is available",
+    r"Total length of `EvaluationBatches` across ranks is zero",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 # Hardware reports, advertisements, and what the pack's own lines say.
@@ -94,7 +96,6 @@ def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.
         "devices": settings.devices,
         "strategy": settings.strategy,
         "deterministic": settings.deterministic,
-        "gradient_clip_val": settings.gradient_clip_val,
         "max_epochs": -1,  # every run has its own end
         "reload_dataloaders_every_n_epochs": 1,  # every epoch has its own order
         "callbacks": list(callbacks),

@@ -1,8 +1,8 @@
 """Prompt tuning: a prompt in front of a frozen model, trained by the loss at the answer (Lester et al. 2021).
 
 Several runs are trained side by side, as one pack in one batch. A run gets in a pack what it would get alone: its own
-prompt, data order, loss, gradient clipping, early stopping and best prompt, all kept in its `RunState`. Adam and the
-like update every prompt from its own gradient, so one optimiser over all prompts takes the same steps as one each.
+prompt, data order, loss, optimiser settings, gradient clipping, early stopping and best prompt. Adam and the like update
+every prompt from its own gradient, so one optimiser over the prompts with equal settings takes the same steps as one each.
 """
 
 import math
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,43 +18,51 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from softprompt.backbone import Backbone
-from softprompt.data.batch import Batch
+from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
-from softprompt.settings import OptimSettings, TrainerSettings
 from softprompt.training.evaluation import PromptEvaluation
-from softprompt.training.optimizers import make_optimizer
-from softprompt.training.run_state import RunState
+from softprompt.training.member import Member
+from softprompt.training.optimizers import make_optimizers
 
 
 class PromptTuning(PromptEvaluation):
     """Trains the prompts of a pack of R runs. The frozen backbone is in no state dict and in no optimiser."""
 
     def __init__(
-        self,
-        backbone: Backbone,
-        runs: Sequence[RunState],
-        names: Sequence[str],
-        answers: int,
-        optim: OptimSettings,
-        limits: TrainerSettings,
+        self, backbone: Backbone, members: Sequence[Member], answers: int, logs_labels: bool = False
     ) -> None:
-        """`names` are the runs' names in Lightning's logs, `answers` is the number of the task's answers."""
-        super().__init__(backbone, [run.prompt for run in runs], answers)
-        self.runs = runs
-        self.names = names
-        self.optim = optim
-        self.limits = limits
+        """`answers` is the number of the task's answers.
+
+        Args:
+            logs_labels: put the runs' labels in front of the names of their values in Lightning's logs.
+        """
+        super().__init__(backbone, [member.state.prompt for member in members], answers)
+        self.automatic_optimization = False  # Lightning's own loop has one optimiser
+        self.members = members
+        self.runs = [member.state for member in members]
+        self.logs_labels = logs_labels
         self._stepping: list[int] = []  # the runs that take part in the present step
         self._clock = 0.0
 
-    def training_step(self, batches: list[list[Example] | None], batch_idx: int) -> Tensor | None:
-        """The sum of the live runs' losses. `batches` has each run's examples, or None for a run that takes no step."""
+    def training_step(self, batches: list[list[Example] | None], batch_idx: int) -> None:
+        """A step of every run that has one. `batches` has each run's examples, or None for a run that takes no step."""
+        loss = self._loss(batches)
+        self.zero_grad()
+        if loss is not None:
+            self.manual_backward(loss)
+        self._clip_gradients()
+        optimizers = self.optimizers()
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            optimizer.step()
+
+    def _loss(self, batches: list[list[Example] | None]) -> Tensor | None:
+        """The sum of the runs' losses; None if no run takes a step."""
         self._stepping = [
             i
             for i, (run, examples) in enumerate(zip(self.runs, batches, strict=True))
-            if examples and run.live and not run.reached_max_steps(self.limits)
+            if examples and run.live and not self._has_all_steps(i)
         ]
-        token_counts = torch.zeros(len(self.runs))  # [R]: answer tokens of each run, on all devices together
+        token_counts = [0] * len(self.runs)  # answer tokens of each run, on all devices together
         pairs, prompt_of = [], []
         for i in self._stepping:
             examples = batches[i] or []
@@ -66,41 +75,46 @@ class PromptTuning(PromptEvaluation):
         if pairs:
             batch = Batch.of_pairs(pairs, prompt_of)
             logits = self.backbone.answer_logits(list(self.prompts), batch)  # [A, V]
-            answer_ids = batch.answer_ids.to(self.device)  # [A]
-            token_losses = F.cross_entropy(logits.float(), answer_ids, reduction="none")  # [A]
-            losses = losses.index_add(0, batch.prompt_of_token.to(self.device), token_losses)  # [A] -> [R]
-        losses = losses / token_counts.clamp(min=1).to(self.device)  # mean over a run's answer tokens
+            on_device = copy_together(
+                {
+                    "answers": batch.answer_ids.numpy(),  # [A]
+                    "runs": batch.prompt_of_token.numpy(),  # [A]
+                    "counts": np.array(token_counts).clip(min=1),  # [R]
+                },
+                self.device,
+            )
+            token_losses = F.cross_entropy(logits.float(), on_device["answers"], reduction="none")  # [A]
+            losses = losses.index_add(0, on_device["runs"], token_losses)  # [A] -> [R]
+            losses = losses / on_device["counts"]  # mean over a run's answer tokens
         return self._sum_of_finite(losses, token_counts)
 
-    def _sum_of_finite(self, losses: Float[Tensor, "R"], token_counts: Float[Tensor, "R"]) -> Tensor | None:
+    def _sum_of_finite(self, losses: Float[Tensor, "R"], token_counts: list[int]) -> Tensor | None:
         """Record each run's loss and add them up. A run whose loss is not finite fails alone and takes no step."""
         known = self.trainer.strategy.reduce(losses.detach().clone(), reduce_op="sum").tolist()
         for i in self._stepping:
-            run, tokens = self.runs[i], int(token_counts[i])
+            run, tokens = self.runs[i], token_counts[i]
             if not math.isfinite(known[i]):
                 run.failed = f"the training loss is {known[i]} at step {run.order.total_steps + 1}"
             run.loss_sum += known[i] * tokens
             run.token_count += tokens
-        self._stepping = [i for i in self._stepping if self.runs[i].live]
-        total = losses[self._stepping].sum()
+        if all(self.runs[i].live for i in self._stepping):
+            total = losses.sum()  # those that take no step are 0
+        else:
+            self._stepping = [i for i in self._stepping if self.runs[i].live]
+            total = losses[self._stepping].sum()
         if self.trainer.world_size > 1:
             # DDP averages the devices' gradients, and waits for a gradient of every prompt.
             unused = [0.0 * prompt.sum() for prompt in self.prompts]
             return torch.stack([self.trainer.world_size * total, *unused]).sum()
         return total if self._stepping else None
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
+    def _clip_gradients(self) -> None:
         """Clip each prompt's gradient by its own norm. A run that takes no step gets no gradient, so Adam skips it."""
-        for i, prompt in enumerate(self.prompts):
+        for i, (prompt, member) in enumerate(zip(self.prompts, self.members, strict=True)):
             if i not in self._stepping:
                 prompt.grad = None
-            elif gradient_clip_val is not None:
-                clip_grad_norm_([prompt], gradient_clip_val)
+            elif (limit := member.limits.gradient_clip_val) is not None:
+                clip_grad_norm_([prompt], limit)
 
     def on_fit_start(self) -> None:
         """Start the clock that `RunState.seconds` is read from."""
@@ -111,27 +125,30 @@ class PromptTuning(PromptEvaluation):
         self._add_time()
         for i in self._stepping:
             self.runs[i].order.advance()
-        if all(not run.live or run.reached_max_steps(self.limits) for run in self.runs):
+        if all(not run.live or self._has_all_steps(i) for i, run in enumerate(self.runs)):
             self.trainer.should_stop = True
 
+    def _has_all_steps(self, i: int) -> bool:
+        return self.runs[i].reached_max_steps(self.members[i].limits)
+
     def on_validation_epoch_end(self) -> None:
-        """Hand each live run its scores, log them, and end the fit if no run is left."""
+        """Hand each live run its scores and log them. The fit ends when a run has stopped; another one takes its place."""
         live = [i for i in range(len(self.runs)) if self.is_live(i)]
         super().on_validation_epoch_end()
         self._add_time()
         for i in live:
             scores = self.scores[i]
             assert scores is not None
-            self.runs[i].observe(scores, self.limits)
+            self.runs[i].observe(scores, self.members[i].limits)
             self._log_run(i)
         # Lightning's loggers take this as the x-axis; their own count of steps starts at 0 after a resume.
         self.log("step", float(max(run.order.total_steps for run in self.runs)), sync_dist=True)
-        if not any(run.live for run in self.runs):
+        if not all(run.live for run in self.runs):
             self.trainer.should_stop = True
 
     def _log_run(self, i: int) -> None:
-        """Log a run's newest row, as `val/loss` in a pack of one, and as `<run>/val/loss` in a larger one."""
-        parent = f"{self.names[i]}/" if len(self.runs) > 1 else ""
+        """Log a run's newest row, as `val/loss` or `<label>/val/loss`."""
+        parent = f"{self.members[i].run.label}/" if self.logs_labels else ""
         row = self.runs[i].history[-1]
         figures = {
             f"{parent}{'train/loss' if name == 'train_loss' else f'val/{name}'}": float(value)
@@ -150,13 +167,20 @@ class PromptTuning(PromptEvaluation):
             run.seconds += now - self._clock if run.live else 0.0
         self._clock = now
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimiser over all prompts. Resumed runs bring their optimiser state."""
-        optimizer = make_optimizer(self.optim, list(self.prompts))
-        for run in self.runs:
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """An optimiser for each setting that runs have in common. Resumed runs bring their optimiser state."""
+        optimizers = make_optimizers(
+            [member.run.settings.optim for member in self.members], list(self.prompts)
+        )
+        for run, optimizer in zip(self.runs, optimizers, strict=True):
             if run.optimizer_state:
                 optimizer.state[run.prompt] = {
                     name: value.to(run.prompt.device) if isinstance(value, Tensor) and value.ndim else value
                     for name, value in run.optimizer_state.items()
                 }
-        return optimizer
+        return list(dict.fromkeys(optimizers))
+
+    def optimizer_state(self, i: int) -> dict[str, Any]:
+        """What the optimiser knows of a run's prompt."""
+        prompt = self.runs[i].prompt
+        return next((dict(o.state[prompt]) for o in self.trainer.optimizers if prompt in o.state), {})

@@ -339,19 +339,19 @@ def test_a_checkpoint_is_never_of_a_prompt_that_is_not_finite(
     from tests.conftest import checkpoint_state
 
     settings = replace(settings, trainer=replace(settings.trainer, checkpoint_seconds=0.0))
-    original = PromptTuning.configure_gradient_clipping
+    original = PromptTuning._clip_gradients
 
-    def poison(self, optimizer, *arguments, **options):
+    def poison(self):
         if self.runs[0].order.total_steps == 2:
             self.prompts[0].grad.fill_(float("nan"))
-        original(self, optimizer, *arguments, **options)
+        original(self)
 
-    monkeypatch.setattr(PromptTuning, "configure_gradient_clipping", poison)
+    monkeypatch.setattr(PromptTuning, "_clip_gradients", poison)
     assert "the training loss is nan at step 4" in refused(settings)
     (path,) = Path(settings.output_root).rglob("last.ckpt")
     state = checkpoint_state(path)
     assert torch.isfinite(state["prompt"]).all() and state["order"]["epoch"] * 2 + state["order"]["step"] == 2
-    monkeypatch.setattr(PromptTuning, "configure_gradient_clipping", original)
+    monkeypatch.setattr(PromptTuning, "_clip_gradients", original)
     (run,) = train_pack([settings], QUIET)
     assert isinstance(run, Run) and run.done
 

@@ -69,7 +69,7 @@ def test_callbacks_see_every_run_s_figures(settings, monkeypatch) -> None:
 
     def with_watch(self, *arguments):
         original(self, *arguments)
-        self.trainer.callbacks.append(Watch())
+        self._callbacks.append(Watch())
 
     monkeypatch.setattr(Pack, "__init__", with_watch)
     (run,) = train_pack([settings], Console(quiet=True))

@@ -140,30 +140,6 @@ def test_every_optimiser_trains_and_resumes(config, console, tmp_path, optim):
     )
 
 
-def test_a_run_in_a_pack_is_what_it_would_have_been_alone(settings, console, tmp_path):
-    settings = replace(
-        settings, trainer=replace(settings.trainer, gradient_clip_val=0.5, max_epochs=6, patience=1)
-    )
-    other = replace(settings, seed=1, prompt=PromptSettings(init="random", length=4))
-    together = train_pack([settings, other], console)
-    for run in together:
-        alone = train(replace(run.settings, output_root=str(tmp_path / "alone")), console)
-        assert alone.id == run.id
-        assert len(rows(run)) == len(rows(alone))
-        torch.testing.assert_close(
-            SoftPrompt.load(run.path / "prompt.safetensors").matrix,
-            SoftPrompt.load(alone.path / "prompt.safetensors").matrix,
-            rtol=1e-3,
-            atol=1e-4,
-        )
-
-
-def test_a_pack_that_differs_in_more_is_refused(settings, console):
-    other = replace(settings, optim=replace(settings.optim, lr=0.1))
-    with pytest.raises(ValueError, match="differ in seed and prompt alone"):
-        train_pack([settings, other], console)
-
-
 def test_a_held_out_part_selects_and_validation_reports(settings, console):
     run = train(replace(settings, data=replace(settings.data, holdout=0.25)), console)
     result = run.result()
@@ -187,14 +163,14 @@ def test_early_stopping_ends_before_the_last_epoch(settings, console):
 
 
 def test_a_loss_that_is_no_number_fails_the_run_and_says_so(settings, console, monkeypatch):
-    original = PromptTuning.configure_gradient_clipping
+    original = PromptTuning._clip_gradients
 
-    def poison(self, optimizer, *arguments, **options):
+    def poison(self):
         if self.prompts[0].grad is not None:
             self.prompts[0].grad.fill_(float("nan"))
-        original(self, optimizer, *arguments, **options)
+        original(self)
 
-    monkeypatch.setattr(PromptTuning, "configure_gradient_clipping", poison)
+    monkeypatch.setattr(PromptTuning, "_clip_gradients", poison)
     with pytest.raises(
         UserError, match=r"the training loss is nan at step 2; the run failed\. Lower optim\.lr"
     ):
@@ -204,14 +180,14 @@ def test_a_loss_that_is_no_number_fails_the_run_and_says_so(settings, console, m
 
 
 def test_one_failing_run_leaves_the_others_of_its_pack_alone(settings, console, monkeypatch, tmp_path):
-    original = PromptTuning.configure_gradient_clipping
+    original = PromptTuning._clip_gradients
 
-    def poison(self, optimizer, *arguments, **options):
+    def poison(self):
         if len(self.prompts) == 2 and self.prompts[0].grad is not None:
             self.prompts[0].grad.fill_(float("nan"))
-        original(self, optimizer, *arguments, **options)
+        original(self)
 
-    monkeypatch.setattr(PromptTuning, "configure_gradient_clipping", poison)
+    monkeypatch.setattr(PromptTuning, "_clip_gradients", poison)
     other = replace(settings, seed=1)
     with pytest.raises(UserError, match=r"text-seed0-.*the training loss is nan"):
         train_pack([settings, other], console)

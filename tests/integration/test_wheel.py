@@ -18,7 +18,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("softprompt", "conf"):
+    for name in ("softprompt", "hydra_plugins", "conf"):
         shutil.copytree(
             ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -55,6 +55,8 @@ def test_the_commands_train_and_analyse_the_microworld(environment: Path, tmp_pa
     assert where[0].startswith(str(environment.parent)) and where[1] == "False"
     call("softprompt-train", "task=cb", "trainer=cpu", "trainer.max_steps=2", "sweep=wheel")
     assert len(list(tmp_path.glob("outputs/wheel/cb/*/result.json"))) == 1
+    call("softprompt-train", "-m", "task=cb", "seed=1,2", "trainer=cpu", "trainer.max_steps=2", "sweep=wheel")
+    assert len(list(tmp_path.glob("outputs/wheel/cb/*/result.json"))) == 3
     call("softprompt-analyze", "sweep=outputs/wheel", "parts=[scores,precision]")
     assert (tmp_path / "outputs/wheel/analysis/report.html").exists()
     assert (tmp_path / "outputs/wheel/analysis/tables/precision.csv").exists()

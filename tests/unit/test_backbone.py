@@ -12,7 +12,6 @@ from softprompt.backbone import make_backbone as wrap
 from softprompt.backbone.attention.cpu import LoopAttention
 from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.bloom import BloomBackbone
-from softprompt.backbone.layout import lay_out
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import FAMILIES, UnpaddedBackbone
 from softprompt.data.batch import Batch
@@ -230,11 +229,11 @@ def test_every_unpadded_family_equals_its_concatenated_forward(family: str) -> N
 @pytest.mark.parametrize("kind", ["bloom", "llama"])
 def test_a_wide_model_on_a_cpu_uses_the_loop(kind: str) -> None:
     batch = Batch.of_pairs(random_sequences(0, [(5, 2), (9, 1)]))
-    layout = lay_out([3], batch)
     # In float64, because wide layers with weights this large lose four digits in float32, here and in Hugging Face.
     narrow, wide = (
         wrap(make_model(kind, hidden_size=d).double(), make_tokenizer(), "", None) for d in (32, 256)
     )
-    assert type(narrow._make_attention(layout)) is GridAttention
-    assert type(wide._make_attention(layout)) is LoopAttention
+    prompt = torch.zeros(3, 32)
+    assert type(narrow._inputs([prompt], batch).attention) is GridAttention
+    assert type(wide._inputs([torch.zeros(3, 256)], batch).attention) is LoopAttention
     assert_same_as_concatenated(wide, [3], batch)

@@ -12,9 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from softprompt.backbone.attention.bias import Rows
-from softprompt.backbone.attention.cpu import LoopAttention
-from softprompt.backbone.attention.gpu import GridAttention
-from softprompt.backbone.layout import Layout
 
 LOOP_WIDTH = 256  # hidden units from which on a CPU saves more by not padding than the loop costs
 
@@ -33,10 +30,6 @@ class Attention(Protocol):
         """Outputs of the rows that predict an answer token, heads side by side."""
 
 
-def make_attention(
-    layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device, width: int
-) -> Attention:
-    """The faster implementation for this device and this number of hidden units (`width`)."""
-    if device.type == "cpu" and width >= LOOP_WIDTH:
-        return LoopAttention.build(layout, slopes, dtype)
-    return GridAttention.build(layout, slopes, dtype, device)
+def uses_grids(device: torch.device, width: int) -> bool:
+    """True if grids are the faster implementation on this device, for this number of hidden units."""
+    return device.type != "cpu" or width < LOOP_WIDTH

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,14 +26,16 @@ class LoopAttention:
     def build(layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype) -> "LoopAttention":
         """Computes the biases of a layout, once for all layers."""
         prompt_biases, biases = [], []
-        for length in layout.prompt_lengths:
+        for length in layout.prompt_lengths.tolist():
             rows = torch.arange(length)
             prompt_biases.append(attention_bias(slopes, rows, rows, rows <= rows[:, None]).to(dtype))
-        for sequence, positions in enumerate(layout.positions):
-            key_positions, visible = layout.visible(sequence)
+        for sequence in range(len(layout.lengths)):
+            positions, key_positions, visible = layout.visible(sequence)
             biases.append(attention_bias(slopes, positions, key_positions, visible).to(dtype))
-        sizes = [*layout.prompt_lengths, *layout.lengths]
-        return LoopAttention(sizes, layout.prompt_of, prompt_biases, biases, layout.predicting)
+        counts = np.bincount(layout.predicting_of, minlength=len(layout.lengths))
+        predicting = torch.split(torch.from_numpy(layout.predicting), counts.tolist())
+        sizes = [*layout.prompt_lengths.tolist(), *layout.lengths.tolist()]
+        return LoopAttention(sizes, layout.prompt_of.tolist(), prompt_biases, biases, predicting)
 
     def attend(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "T He"]:
         """See `Attention.attend`."""

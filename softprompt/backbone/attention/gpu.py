@@ -1,15 +1,18 @@
 """Attention on a GPU, or for a narrow model: sequences padded to a grid, one fused product for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from softprompt.backbone.attention.bias import Rows, attention_bias, repeat_heads
-from softprompt.backbone.layout import Layout
+from softprompt.backbone.layout import TEXT, Layout, sees
+
+PADDING = -1  # the branch of a key that no row attends to
 
 
 @dataclass(frozen=True)
@@ -50,33 +53,37 @@ class GridAttention:
     predicting: Grid
 
     @staticmethod
+    def indices(layout: Layout) -> dict[str, Int[np.ndarray, "..."]]:
+        """What `build` needs on the device."""
+        counts = np.bincount(layout.predicting_of, minlength=len(layout.lengths))  # [N]
+        return {**_sequence_indices(layout), **_predicting_indices(layout, counts), **_prompt_indices(layout)}
+
+    @staticmethod
     def build(
-        layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device
+        layout: Layout, on_device: Mapping[str, Tensor], slopes: Float[Tensor, "H"], dtype: torch.dtype
     ) -> "GridAttention":
-        """Computes the grids of a layout, once for all layers."""
-        tables = _sequence_tables(layout)
+        """Computes the grids of a layout, once for all layers.
 
-        def grid(queries: Int[Tensor, "N Q"], counts: Sequence[int]) -> Grid:
-            """The grid of these rows of every sequence; the first `counts` of each are not padding."""
+        Args:
+            on_device: `indices` of the layout, on the device.
+            slopes: on the device.
+        """
+        tables = _SequenceTables(**{name: on_device[name] for name in _SequenceTables.__annotations__})
+        all_rows = torch.arange(tables.rows.shape[1], device=tables.rows.device).expand(len(tables.rows), -1)
+
+        def grid(queries: Int[Tensor, "N Q"], filled: Int[Tensor, "_"]) -> Grid:
+            """The grid of these rows of every sequence."""
             positions = tables.positions.gather(1, queries)  # [N, Q]
-            visible = tables.visible.gather(1, queries[:, :, None].expand(-1, -1, tables.keys.shape[1]))
-            bias = attention_bias(
-                slopes.to(device), positions.to(device), tables.key_positions.to(device), visible.to(device)
+            visible = sees(
+                positions, tables.branches.gather(1, queries), tables.key_positions, tables.key_branches
             )
-            return Grid(
-                tables.rows.gather(1, queries).to(device),
-                tables.keys.to(device),
-                bias.to(dtype),
-                _filled(counts).to(device),
-            )
+            bias = attention_bias(slopes, positions, tables.key_positions, visible)
+            return Grid(tables.rows.gather(1, queries), tables.keys, bias.to(dtype), filled)
 
-        all_rows = torch.arange(max(layout.lengths)).expand(len(layout.lengths), -1)  # [N, M]
-        counts = [len(rows) for rows in layout.predicting]
-        predicting = torch.stack([_pad(rows, max(counts)) for rows in layout.predicting])  # [N, Q]
         return GridAttention(
-            _prompt_grid(layout, slopes, dtype, device),
-            grid(all_rows, layout.lengths),
-            grid(predicting, counts),
+            _prompt_grid(on_device, slopes, dtype) if layout.prompt_lengths.any() else None,
+            grid(all_rows, on_device["filled"]),
+            grid(on_device["predicting"], on_device["predicting_filled"]),
         )
 
     def attend(self, query: Rows, key: Rows, value: Rows, scale: float) -> Float[Tensor, "T He"]:
@@ -96,67 +103,65 @@ class _SequenceTables:
     rows: Int[Tensor, "N M"]  # index into the T rows
     keys: Int[Tensor, "N K"]  # index into the T rows
     positions: Int[Tensor, "N M"]
+    branches: Int[Tensor, "N M"]
     key_positions: Int[Tensor, "N K"]
-    visible: Bool[Tensor, "N M K"]
+    key_branches: Int[Tensor, "N K"]  # `PADDING`: no row attends to it
 
 
-def _sequence_tables(layout: Layout) -> _SequenceTables:
-    lengths = torch.tensor(layout.lengths)  # [N]
-    all_prompt_lengths = torch.tensor(layout.prompt_lengths)
-    prompt_of = torch.tensor(layout.prompt_of)  # [N]
-    prompt_lengths = all_prompt_lengths[prompt_of]  # [N]
-    prompt_ends = all_prompt_lengths.cumsum(0)[prompt_of]  # [N]
-    starts = all_prompt_lengths.sum() + lengths.cumsum(0) - lengths  # [N]
-    longest, width = int(prompt_lengths.max()), max(layout.lengths)
+def _sequence_indices(layout: Layout) -> dict[str, Int[np.ndarray, "..."]]:
+    prompt_lengths = layout.prompt_lengths[layout.prompt_of]  # [N]
+    prompt_ends = layout.prompt_lengths.cumsum()[layout.prompt_of]  # [N]
+    starts = layout.starts  # [N]
+    width = layout.lengths.max()
 
     # A prompt ends where its text begins, so shorter prompts are padded in front, with the sequence's first row.
-    before = torch.arange(-longest, 0)  # [n]
-    prefix = torch.where(before >= -prompt_lengths[:, None], prompt_ends[:, None] + before, starts[:, None])
-    rows = starts[:, None] + torch.minimum(torch.arange(width), lengths[:, None] - 1)  # [N, M]
+    before = np.arange(-prompt_lengths.max(), 0)  # [n]
+    in_prompt = before >= -prompt_lengths[:, None]  # [N, n]
+    prefix = np.where(in_prompt, prompt_ends[:, None] + before, starts[:, None])  # [N, n]
+    places = np.arange(width)  # [M]
+    rows = starts[:, None] + np.minimum(places, layout.lengths[:, None] - 1)  # [N, M]
+    of_sequences = rows - layout.prompt_lengths.sum()  # [N, M]: index into the sequences' rows
+    positions, branches = layout.positions[of_sequences], layout.branches[of_sequences]
+    filled = places < layout.lengths[:, None]  # [N, M]
+    prompt_positions = np.broadcast_to(before, prefix.shape)
+    return {
+        "rows": rows,
+        "keys": np.concatenate([prefix, rows], 1),
+        "positions": positions,
+        "branches": branches,
+        "key_positions": np.concatenate([prompt_positions, positions], 1),
+        "key_branches": np.concatenate(
+            [np.where(in_prompt, TEXT, PADDING), np.where(filled, branches, PADDING)], 1
+        ),
+        "filled": filled.ravel().nonzero()[0],
+    }
 
-    positions = torch.zeros(len(rows), width, dtype=torch.long)
-    key_positions = torch.zeros(len(rows), longest + width, dtype=torch.long)
-    visible = torch.zeros(len(rows), width, longest + width, dtype=torch.bool)
-    for index, length in enumerate(layout.lengths):
-        sequence_key_positions, sequence_visible = layout.visible(
-            index
-        )  # [n' + length], [length, n' + length]
-        first = longest - int(prompt_lengths[index])
-        last = first + len(sequence_key_positions)
-        key_positions[index, first:last] = sequence_key_positions
-        visible[index, :length, first:last] = sequence_visible
-        visible[index, length:] = visible[index, length - 1]  # padding attends like the row it repeats
-        positions[index, :length] = layout.positions[index]
-        positions[index, length:] = layout.positions[index][-1]
-    return _SequenceTables(rows, torch.cat([prefix, rows], 1), positions, key_positions, visible)
+
+def _predicting_indices(layout: Layout, counts: Int[np.ndarray, "N"]) -> dict[str, Int[np.ndarray, "..."]]:
+    """The rows of every sequence that predict a token, padded by repeating the last one."""
+    first = counts.cumsum() - counts  # [N]
+    places = np.arange(counts.max())  # [Q]
+    return {
+        "predicting": layout.predicting[first[:, None] + np.minimum(places, counts[:, None] - 1)],  # [N, Q]
+        "predicting_filled": (places < counts[:, None]).ravel().nonzero()[0],  # [A]
+    }
 
 
-def _prompt_grid(
-    layout: Layout, slopes: Float[Tensor, "H"], dtype: torch.dtype, device: torch.device
-) -> Grid | None:
+def _prompt_indices(layout: Layout) -> dict[str, Int[np.ndarray, "..."]]:
+    """The rows of every prompt that has rows, padded by repeating the last one."""
+    present = layout.prompt_lengths.nonzero()[0]
+    lengths = layout.prompt_lengths[present]  # [P]
+    starts = (layout.prompt_lengths.cumsum() - layout.prompt_lengths)[present]
+    places = np.arange(lengths.max() if len(lengths) else 0)  # [n]
+    return {
+        "prompts": starts[:, None] + np.minimum(places, lengths[:, None] - 1),  # [P, n]
+        "prompts_filled": (places < lengths[:, None]).ravel().nonzero()[0],
+    }
+
+
+def _prompt_grid(on_device: Mapping[str, Tensor], slopes: Float[Tensor, "H"], dtype: torch.dtype) -> Grid:
     """Every prompt that has rows, attending causally to itself."""
-    lengths = torch.tensor(layout.prompt_lengths)
-    starts = lengths.cumsum(0) - lengths
-    present = lengths.nonzero()[:, 0]
-    if not len(present):
-        return None
-    places = torch.arange(int(lengths.max()))  # [n]
-    rows = starts[present, None] + torch.minimum(places, lengths[present, None] - 1)  # [P, n]
-    bias = attention_bias(slopes, places, places, places <= places[:, None]).to(device, dtype)  # [H, n, n]
-    on_device = rows.to(device)
-    return Grid(
-        on_device,
-        on_device,
-        bias.expand(len(present), -1, -1, -1),  # [P, H, n, n]
-        _filled(lengths[present].tolist()).to(device),
-    )
-
-
-def _filled(counts: Sequence[int]) -> Int[Tensor, "t"]:
-    """The places of a flattened `[N, max(counts)]` grid that are not padding: the first `counts` of each row."""
-    return (torch.arange(max(counts)) < torch.tensor(counts)[:, None]).flatten().nonzero()[:, 0]
-
-
-def _pad(rows: Int[Tensor, "_"], length: int) -> Int[Tensor, "_"]:
-    """Lengthens by repeating the last entry."""
-    return rows[torch.minimum(torch.arange(length), torch.tensor(len(rows) - 1))]
+    rows = on_device["prompts"]  # [P, n]
+    places = torch.arange(rows.shape[1], device=rows.device)  # [n]
+    bias = attention_bias(slopes, places, places, places <= places[:, None])  # [H, n, n]
+    return Grid(rows, rows, bias.to(dtype).expand(len(rows), -1, -1, -1), on_device["prompts_filled"])

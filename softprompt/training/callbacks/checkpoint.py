@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -11,7 +10,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
 from softprompt import interruption
-from softprompt.runs import Run, RunLock
 from softprompt.training.tuning import PromptTuning
 
 
@@ -21,11 +19,8 @@ class SaveRuns(Callback):
     Only the first process writes. All devices end at the same step, because each of them asks the others.
     """
 
-    def __init__(self, runs: Sequence[Run], checkpoint_seconds: float, locks: Mapping[str, RunLock]) -> None:
-        """`locks`: by run id; each is checked before its run is saved."""
-        self.runs = runs
+    def __init__(self, checkpoint_seconds: float) -> None:
         self.checkpoint_seconds = checkpoint_seconds
-        self.locks = locks
         self._saved_at = time.monotonic()
 
     # Lightning installs its own signal handlers just before each of the next three hooks.
@@ -76,11 +71,11 @@ class SaveRuns(Callback):
     def _save(self, trainer: L.Trainer, module: PromptTuning) -> None:
         if getattr(trainer, "fast_dev_run", False):
             return
-        for run, state in zip(self.runs, module.runs, strict=True):
-            if run.id in self.locks:
-                self.locks[run.id].check()
-            if state.failed:
-                rank_zero_only(run.save_history)(state.history)
+        for i, member in enumerate(module.members):
+            if member.lock is not None:
+                member.lock.check()
+            if member.state.failed:
+                rank_zero_only(member.run.save_history)(member.state.history)
             else:
-                rank_zero_only(state.save)(run, trainer.optimizers[0].state[state.prompt])
+                rank_zero_only(member.state.save)(member.run, module.optimizer_state(i))
         self._saved_at = time.monotonic()

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from softprompt.console import duration, say
 from softprompt.runs import Row
-from softprompt.training.run_state import RunState
+from softprompt.training.member import Member
 from softprompt.training.tuning import PromptTuning
 
 SHARES = ("exact_match", "rank_accuracy", "macro_f1", "invalid_prediction_rate")
@@ -50,6 +50,8 @@ class PackProgress(ProgressBar):
         self._enabled = getattr(rank_zero_only, "rank", 0) == 0
         self._progress: Progress | None = None
         self._bars: dict[str, Any] = {}
+        self.shows_labels = False  # of the runs, beside their evaluations
+        self._header_is_printed = False
         self._printed: dict[str, int] = {}  # evaluations printed, by run
 
     def enable(self) -> None:
@@ -64,14 +66,21 @@ class PackProgress(ProgressBar):
         if self._enabled:
             say(self.console, text)
 
-    def print_evaluations(self, runs: Sequence[RunState], labels: Sequence[str]) -> None:
+    def print_evaluations(self, members: Sequence[Member]) -> None:
         """Print the newest evaluation of every run that has a new one."""
-        for run, label in zip(runs, labels, strict=True):
-            if len(run.history) > self._printed.get(label, 0):
-                self._printed[label] = len(run.history)
-                row = run.history[-1]
-                name = f"  {label}" if len(runs) > 1 else ""
-                self.say(evaluation_line(row, row["step"] == run.best_step) + name)
+        for member in members:
+            state, label = member.state, member.run.label
+            if len(state.history) > self._printed.get(label, 0):
+                self._printed[label] = len(state.history)
+                row = state.history[-1]
+                name = f"  {label}" if self.shows_labels else ""
+                self.say(evaluation_line(row, row["step"] == state.best_step) + name)
+
+    def print_header(self) -> None:
+        """Print the names of the columns, once."""
+        if not self._header_is_printed:
+            self._header_is_printed = True
+            self.say(HEADER)
 
     def _start(self, key: str, description: str, total: float) -> None:
         if self._progress is None:
@@ -99,8 +108,9 @@ class PackProgress(ProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Show a bar of the steps that are left of the epoch."""
         assert isinstance(module, PromptTuning)
-        epoch = max(run.order.epoch for run in module.runs) + 1
-        self._start("train", f"epoch {epoch}/{module.limits.max_epochs}", trainer.num_training_batches)
+        furthest = max(module.members, key=lambda member: member.state.order.epoch)
+        epoch = f"epoch {furthest.state.order.epoch + 1}/{furthest.limits.max_epochs}"
+        self._start("train", epoch, trainer.num_training_batches)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self._advance("train")
@@ -123,7 +133,7 @@ class PackProgress(ProgressBar):
         """Remove the bar and print the new rows of the learning curves."""
         self._stop("validation")
         if isinstance(module, PromptTuning):
-            self.print_evaluations(module.runs, module.names)
+            self.print_evaluations(module.members)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Restore the terminal."""

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from softprompt.parsing import config_of
 from softprompt.runs import Row, Run
-from softprompt.training.run_state import RunState
+from softprompt.training.member import Member
 from softprompt.training.tuning import PromptTuning
 from softprompt.wandb_run import start_wandb_run
 
@@ -19,39 +19,36 @@ class WandbRuns(Callback):
     Lightning's WandbLogger logs one run per Trainer; here every run of a pack has its own.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = runs
+    def __init__(self) -> None:
         self._trackers: dict[str, _Tracker] = {}
 
     @rank_zero_only
-    def open(self, say: Callable[[str], None]) -> None:
-        """Start the W&B runs.
+    def open(self, run: Run, say: Callable[[str], None]) -> None:
+        """Start a run's W&B run, if it asks for one.
 
         Raises:
             UserError: W&B refuses the key.
         """
-        for run in self.runs:
-            if run.settings.logger.name == "wandb":
-                self._trackers[run.id] = _Tracker(run, say)
+        if run.settings.logger.name == "wandb":
+            self._trackers[run.id] = _Tracker(run, say)
 
     @rank_zero_only
-    def send(self, states: Sequence[RunState]) -> None:
+    def send(self, members: Sequence[Member]) -> None:
         """Send the evaluations that are new."""
-        for run, state in zip(self.runs, states, strict=True):
-            if run.id in self._trackers:
-                self._trackers[run.id].send(state.history)
+        for member in members:
+            if member.run.id in self._trackers:
+                self._trackers[member.run.id].send(member.state.history)
 
     @rank_zero_only
-    def close(self) -> None:
-        """Send the results and end the W&B runs; a run without a result is marked as failed."""
-        for run in self.runs:
-            if run.id in self._trackers:
-                self._trackers[run.id].finish(run)
+    def close(self, run: Run) -> None:
+        """Send the result and end the W&B run; without a result it is marked as failed."""
+        if tracker := self._trackers.pop(run.id, None):
+            tracker.finish(run)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Send the new row of every learning curve."""
         if isinstance(module, PromptTuning):
-            self.send(module.runs)
+            self.send(module.members)
 
 
 class _Tracker:
