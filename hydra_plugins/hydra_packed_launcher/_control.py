@@ -1,6 +1,6 @@
 """The folder through which a launcher and its workers communicate. It may be on a network file system.
 
-<sweep>/.launch/<start time>-<process>/
+<sweep>/.launch/<start time>-<random letters>/
   plan.json             the jobs, and what a worker needs to know
   events/<worker>.jsonl what each worker reports, a line per event
   settled/<job>         an empty file for every job that has ended
@@ -76,7 +76,7 @@ class Control:
         temporary.replace(self.path / name)
 
     def read_plan(self) -> Plan | None:
-        """The plan; None if the launcher has not written it yet."""
+        """The plan; None if it is not there: a network file system may show it late."""
         path = self.path / "plan.json"
         if not path.exists():
             return None
@@ -101,9 +101,8 @@ class Control:
             whole, newline, _ = content.rpartition(b"\n")  # a line that is still being written waits
             self._offsets[path] = self._offsets.get(path, 0) + len(whole) + len(newline)
             for line in whole.splitlines():
-                with suppress(
-                    ValueError
-                ):  # a worker was killed while it wrote, and another one went on in its file
+                # Not JSON if a worker was killed while it wrote, and went on in its file when it was queued again.
+                with suppress(ValueError):
                     yield json.loads(line)
 
     def settle(self, job: int) -> None:

@@ -150,6 +150,8 @@ class Sweep:
         jobs = [self.jobs[number] for number in waiting]
         plan = Plan(self.options.runner, jobs, list(kinds.values()), self.arguments, len(self._places))
         self.control.write_plan(plan)
+        count, where = len(self._places), "on this machine" if self.local else "asked of Slurm"
+        self.display.say(f"{len(waiting)} runs, {count} {'worker' if count == 1 else 'workers'} {where}")
         self._add_workers(range(len(self._places)), self._at_most)
 
     def _add_workers(self, place_numbers: Sequence[int], at_most: int, stay: bool = False) -> None:

@@ -98,7 +98,7 @@ class Display:
             if len(training) > rows
             else []
         )
-        return Group(Text(self.headline()), table, *more)
+        return Group(Text(self.headline()), *([table] if training else []), *more)
 
     def headline(self) -> str:
         """How many jobs are in which state, and the time that is left."""

@@ -16,7 +16,7 @@ from hydra_plugins.hydra_packed_launcher.runner import Job, Runner, WorkerUnusab
 
 T = TypeVar("T")
 
-PATIENCE = 600.0  # seconds to wait for the plan
+PATIENCE = 120.0  # seconds to wait until a network file system shows the plan
 GRACE = 30.0  # seconds that a worker without a launcher has to save its jobs
 LONGEST_PAUSE = 30.0  # seconds between two looks at jobs that other processes train
 

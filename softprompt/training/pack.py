@@ -255,9 +255,9 @@ class Pack:
     def _fit(self) -> None:
         """Train until a run stops."""
         if not is_distributed(self.limits):
-            self.trainer = make_trainer(
-                self.limits, self._callbacks
-            )  # some of its limits count from its making
+            # A new one for each fit, because a time limit counts from its making. With several devices it would start the
+            # other devices' processes again.
+            self.trainer = make_trainer(self.limits, self._callbacks)
         self.progress.print_header()
         self.progress.print_evaluations(self.members)
         members = list(self.members)

@@ -88,8 +88,10 @@ def test_a_sweep_that_gets_sigterm_ends_in_order_and_goes_on(
         ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138)])
-def test_ctrl_c_and_sigusr1_save_and_say_so(
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)]
+)
+def test_ctrl_c_sigusr1_and_sighup_save_and_say_so(
     command: list[str], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     process = start(command, "sweep=one")
