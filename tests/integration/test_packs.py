@@ -54,8 +54,7 @@ def assert_equal(mine: Run, other: Run) -> None:
     torch.testing.assert_close(*prompts, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [7, 3])
-@pytest.mark.parametrize("holdout", [0.0, 0.25])
+@pytest.mark.parametrize(("size", "holdout"), [(7, 0.0), (3, 0.25)])
 def test_a_run_in_a_pack_is_what_it_would_have_been_alone(
     settings: Settings, tmp_path: Path, size: int, holdout: float
 ) -> None:

@@ -15,6 +15,7 @@ from tests.conftest import ROOT, THOROUGH
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 GOES_ON = "the same command goes on from here"
+thorough = pytest.mark.skipif(not THOROUGH, reason="takes a minute: set SOFTPROMPT_THOROUGH")
 on_two_devices = pytest.mark.skipif(
     not THOROUGH or not torch.distributed.is_gloo_available(),
     reason="takes two minutes (set SOFTPROMPT_THOROUGH), and torch with gloo",
@@ -55,7 +56,7 @@ def prompts(sweep: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in sweep.glob("cb/*/prompt.safetensors")}
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=on_two_devices)])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=thorough), pytest.param(2, marks=on_two_devices)])
 def test_a_sweep_that_gets_sigterm_ends_in_order_and_goes_on(
     command: list[str], tmp_path: Path, devices: int
 ) -> None:
@@ -89,7 +90,8 @@ def test_a_sweep_that_gets_sigterm_ends_in_order_and_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGUSR1, 138, marks=thorough), (signal.SIGHUP, 129)],
 )
 def test_ctrl_c_sigusr1_and_sighup_save_and_say_so(
     command: list[str], tmp_path: Path, number: signal.Signals, code: int

@@ -92,6 +92,7 @@ def whole(command: list[str], tmp_path: Path) -> dict[str, tuple[bytes, list[str
     return outcome(tmp_path / "whole")
 
 
+@thorough
 def test_a_worker_is_killed_then_the_launcher_then_two_launchers_finish(
     command: list[str], tmp_path: Path, whole: dict[str, tuple[bytes, list[str]]]
 ) -> None:

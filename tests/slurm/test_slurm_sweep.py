@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import ROOT
+import pytest
+
+from tests.conftest import ROOT, THOROUGH
 from tests.integration.test_command_line import call
 from tests.slurm.conftest import SlurmCluster
 
@@ -25,6 +27,7 @@ def running(slurm: SlurmCluster) -> list[str]:
     )
 
 
+@pytest.mark.skipif(not THOROUGH, reason="takes two minutes: set SOFTPROMPT_THOROUGH")
 def test_a_sweep_through_slurm_survives_a_requeue_and_a_dead_node_daemon(
     slurm: SlurmCluster, tmp_path: Path, model_folder: Path, data_folder: Path
 ) -> None:
