@@ -11,6 +11,7 @@ from torch import Tensor
 
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
+from softprompt.files import sha256
 from softprompt.prompt import SoftPrompt
 from softprompt.settings import PromptSettings
 
@@ -108,7 +109,8 @@ def initial_prompt(
     """
     if settings.init not in INITIALISERS:
         raise UserError(f"prompt.init={settings.init!r}: should be one of {', '.join(INITIALISERS)}")
-    generator = torch.Generator().manual_seed(seed)
+    # By task, too: prompts of one seed would otherwise start from the same rows in every task, and stay similar.
+    generator = torch.Generator().manual_seed(int(sha256(f"{task} {seed}".encode())[:15], 16))
     start = INITIALISERS[settings.init](Request(settings, backbone, settings.text or instruction, generator))
     return SoftPrompt(
         matrix=start.matrix,

@@ -1,3 +1,3 @@
 """The version, kept apart so that reading it imports nothing."""
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

@@ -46,6 +46,9 @@ def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
     It does not depend on the clock, so that the same command finds the run again.
     """
     content: dict[str, Any] = {**identity(settings), "fingerprint": dict(fingerprint)}
+    if settings.prompt.init not in ("text", "file"):
+        # Until version 0.4 random rows were drawn from the seed alone.
+        content["drawn_from"] = ["task", "seed"]
     if settings.prompt.path:
         content["prompt"]["path"] = _content_hash(Path(settings.prompt.path))
     return f"{settings.prompt.init}-seed{settings.seed}-{json_sha256(content)[:8]}"

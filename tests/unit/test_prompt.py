@@ -59,6 +59,15 @@ def test_vocab_draws_no_added_special_token(bloom):
     assert "plain" in drawn and "<repo_name>" not in drawn
 
 
+@pytest.mark.parametrize("init", ["random", "vocab"])
+def test_tasks_of_one_seed_start_from_different_rows(bloom, init):
+    """Otherwise prompts of one seed would be similar whatever their tasks are."""
+    settings = PromptSettings(init=init, length=6)
+    of_task = {task: initial_prompt(settings, bloom, task, INSTRUCTION, 0).matrix for task in ("cb", "rte")}
+    assert not torch.equal(of_task["cb"], of_task["rte"])
+    assert torch.equal(of_task["cb"], initial_prompt(settings, bloom, "cb", INSTRUCTION, 0).matrix)
+
+
 def test_random_has_the_scale_of_the_embedding_table(bloom):
     prompt = start(bloom, init="random", length=500)
     assert prompt.matrix.std().item() == pytest.approx(bloom.embedding_scale(), rel=0.05)
