@@ -196,12 +196,34 @@ class Settings:
 
 @dataclass(frozen=True, config=STRICT)
 class Published:
-    """Published zero-shot scores of a task over several instructions, in %."""
+    """Published zero-shot scores of a task over several instructions, in %.
+
+    `printed_delta` is the difference of maximum and median as printed, if that was another number.
+    """
 
     task: Name
     source: Text
     median: float
     maximum: float
+    printed_delta: float | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class PublishedNorms:
+    """The published mean Frobenius norm of a task's prompts, and the variance of their norms."""
+
+    task: Name
+    source: Text
+    norm: float
+    variance: float
+
+
+@dataclass(frozen=True, config=STRICT)
+class Elicitation:
+    """An instruction to repeat a text: what stands before the text, and after it."""
+
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -214,7 +236,9 @@ class AnalysisSettings:
     alignment: Literal["truncate", "pad", "resample", "match"]
     lexicon: list[Text]
     ablation_examples: Positive | None
+    elicitation: Elicitation
     wordings: dict[Name, list[Text]]
     published: list[Published]
+    published_norms: list[PublishedNorms]
     unfinished: Literal["refuse", "skip"] = "refuse"
     data_root: Text | None = None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from rich.console import Console
 from torch import Tensor
 
@@ -34,10 +34,9 @@ INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
 # raw: as stored. model input: after the model's embedding LayerNorm, if it has one (`Backbone.model_input`).
 # model input, centred: the same, less its mean over the vocabulary.
 Space = Literal["raw", "model input", "model input, centred"]
-# Norms, variances and distances. Centring would not change a distance.
+# Norms, variances, distances and projections. Centring would not change a distance.
 SPACES: tuple[Space, ...] = ("raw", "model input")
-# Nearest tokens, because a cosine depends on the origin, and the projection, which pads prompts with zeros: centred, a
-# row of zeros is the mean token.
+# Nearest tokens, because a cosine depends on the origin.
 CENTRED_SPACES: tuple[Space, ...] = ("raw", "model input, centred")
 
 
@@ -219,6 +218,15 @@ class Study:
         name = self.backbone.tokenizer.convert_ids_to_tokens(token)
         return show_control_characters(str(name) if "\ufffd" in text or not text else text)
 
+    def is_word(self, token: int) -> bool:
+        """True if a token is no special token and has a letter or a digit."""
+        text = str(self.backbone.tokenizer.decode([token]))
+        return token not in self._special_tokens and any(character.isalnum() for character in text)
+
+    @cached_property
+    def _special_tokens(self) -> set[int]:
+        return set(self.backbone.tokenizer.all_special_ids)
+
     def answers(self, groups: Sequence[Group], target: str, examples: int | None = None) -> list[Answers]:
         """What the prompts of each group answer on a task's validation set.
 
@@ -228,8 +236,7 @@ class Study:
             examples: how many validation examples, evenly spaced; None means all.
         """
         target_set = self.targets[target]
-        count = len(target_set.examples)
-        indices = np.linspace(0, count - 1, min(examples or count, count)).astype(int)
+        indices = self.example_indices(target, examples)
         context = [
             asdict(target_set.task),
             target_set.fingerprint,
@@ -237,6 +244,12 @@ class Study:
             str(self.backbone.dtype),
         ]
         return self._answer_cache.answers(groups, [target_set.examples[i] for i in indices], context, target)
+
+    def example_indices(self, target: str, examples: int | None) -> Int[np.ndarray, "E"]:
+        """Which of a task's validation examples `answers` takes, in ascending order."""
+        count = len(self.targets[target].examples)
+        indices: Int[np.ndarray, "E"] = np.linspace(0, count - 1, min(examples or count, count)).astype(int)
+        return indices
 
     @cached_property
     def _answer_cache(self) -> AnswerCache:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from softprompt.analysis.statistics import Weights, crossed_weights, percentile_interval, weighted_sums
+from softprompt.analysis.bootstrap import Weights, crossed_weights, percentile_interval, weighted_sums
 
 Matrix = Float[Tensor, "_ d"]
 MINIMUM_ROWS = 5

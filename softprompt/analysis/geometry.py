@@ -1,4 +1,4 @@
-"""Norms, variances and distances of prompts (the reference study, section 5.2 and table 1)."""
+"""Norms and distances of prompts (the reference study, section 5.2 and table 1)."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -6,23 +6,25 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
-
-from softprompt.analysis.statistics import percentile_interval
 
 Matrix = Float[Tensor, "_ d"]
 
 
 def norm_table(labels: pd.DataFrame, prompts: Sequence[Matrix]) -> pd.DataFrame:
-    """`labels` with each prompt's Frobenius norm, mean row norm, and mean and variance of its entries."""
+    """`labels` with each prompt's Frobenius norm, mean row norm, and mean and variance of its entries.
+
+    The variance of the entries is not that of the reference study's table 1, which is among a task's prompts
+    (`spread_table`).
+    """
     return labels.assign(
         norm=[float(torch.linalg.matrix_norm(prompt)) for prompt in prompts],
         row_norm=[float(prompt.norm(dim=1).mean()) for prompt in prompts],
         mean=[float(prompt.mean()) for prompt in prompts],
-        variance=[float(prompt.var(correction=0)) for prompt in prompts],
+        entry_variance=[float(prompt.var(correction=0)) for prompt in prompts],
     )
 
 
@@ -38,15 +40,18 @@ def pad(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
     return F.pad(first, (0, 0, 0, rows - len(first))), F.pad(second, (0, 0, 0, rows - len(second)))
 
 
+def stretched(prompt: Matrix, rows: int) -> Matrix:
+    """The prompt with `rows` rows, by linear interpolation between its own; first and last row stay."""
+    if len(prompt) == rows:
+        return prompt
+    columns = F.interpolate(prompt.T[None], rows, mode="linear", align_corners=True)  # [1, d, rows]
+    return columns[0].T
+
+
 def resample(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
-    """Stretch the shorter one by linear interpolation between its rows; first and last row stay."""
+    """Stretch the shorter one to the rows of the longer one."""
     rows = max(len(first), len(second))
-
-    def stretched(prompt: Matrix) -> Matrix:
-        columns = F.interpolate(prompt.T[None], rows, mode="linear", align_corners=True)  # [1, d, rows]
-        return columns[0].T
-
-    return stretched(first), stretched(second)
+    return stretched(first, rows), stretched(second, rows)
 
 
 def match(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
@@ -72,6 +77,15 @@ def frobenius_distance(first: Matrix, second: Matrix) -> float:
     return float(torch.linalg.matrix_norm(first - second) / len(first) ** 0.5)
 
 
+def distance_matrix(prompts: Sequence[Matrix], alignment: str) -> Float[np.ndarray, "R R"]:
+    """`frobenius_distance` of every pair of prompts; `alignment` is a key of `ALIGNMENTS`."""
+    distances = np.zeros((len(prompts), len(prompts)))
+    for i, j in combinations(range(len(prompts)), 2):
+        aligned = ALIGNMENTS[alignment](prompts[i], prompts[j])
+        distances[i, j] = distances[j, i] = frobenius_distance(*aligned)
+    return distances
+
+
 def distance_table(
     runs: Sequence[str], tasks: Sequence[str], prompts: Sequence[Matrix], alignment: str
 ) -> pd.DataFrame:
@@ -86,70 +100,17 @@ def distance_table(
     Returns:
         One line per unordered pair.
     """
-    lines = []
-    for i, j in combinations(range(len(prompts)), 2):
-        aligned = ALIGNMENTS[alignment](prompts[i], prompts[j])
-        lines.append(
+    distances = distance_matrix(prompts, alignment)
+    return pd.DataFrame(
+        [
             {
                 "first": runs[i],
                 "second": runs[j],
                 "first_task": tasks[i],
                 "second_task": tasks[j],
                 "alignment": alignment,
-                "distance": frobenius_distance(*aligned),
+                "distance": float(distances[i, j]),
             }
-        )
-    return pd.DataFrame(lines)
-
-
-def nearest_run(distances: pd.DataFrame) -> dict[str, str]:
-    """For every run of a `distance_table`, the run at the smallest distance."""
-    both = pd.concat([distances, distances.rename(columns={"first": "second", "second": "first"})])
-    nearest = both.sort_values("distance").drop_duplicates("first")
-    return dict(zip(nearest["first"], nearest["second"], strict=True))
-
-
-def equidistance_table(distances: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Are the prompts of a task nearly equidistant? A small coefficient of variation of their distances says so.
-
-    Args:
-        distances: a `distance_table`; pairs of different tasks are left out.
-        resamples: how many bootstrap resamples.
-        seed: of the resamples.
-
-    Returns:
-        One line per task. The 95% interval of the coefficient of variation resamples the task's runs, not its pairs,
-        because pairs share runs; a run that is drawn twice is not paired with itself. NaN with fewer than three runs.
-    """
-    lines = []
-    within = distances[distances["first_task"] == distances["second_task"]]
-    for task, pairs in within.groupby("first_task", sort=False):
-        runs = sorted({*pairs["first"], *pairs["second"]})
-        index_of = {run: index for index, run in enumerate(runs)}
-        matrix = np.zeros((len(runs), len(runs)))
-        for first, second, distance in zip(pairs["first"], pairs["second"], pairs["distance"], strict=True):
-            i, j = index_of[first], index_of[second]
-            matrix[i, j] = matrix[j, i] = distance
-        draws = np.random.default_rng(seed).integers(0, len(runs), (resamples, len(runs)))  # [b, R]
-        resampled = np.array([_coefficient_of_variation(matrix, draw) for draw in draws])  # [b]
-        low, high = percentile_interval(resampled) if len(runs) > 2 else (np.nan, np.nan)
-        lines.append(
-            {
-                "task": task,
-                "pairs": len(pairs),
-                "mean": pairs["distance"].mean(),
-                "standard_deviation": pairs["distance"].std(ddof=0),
-                "coefficient_of_variation": _coefficient_of_variation(matrix, np.arange(len(runs))),
-                "low": low,
-                "high": high,
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def _coefficient_of_variation(distances: Float[np.ndarray, "R R"], draw: Int[np.ndarray, "R"]) -> float:
-    """Of the distances between the drawn runs, without pairs of a run with itself; NaN if all distances are 0."""
-    first, second = np.triu_indices(len(draw), 1)
-    different = draw[first] != draw[second]
-    values = distances[draw[first], draw[second]][different]
-    return float(values.std() / values.mean()) if len(values) and values.any() else float("nan")
+            for i, j in combinations(range(len(prompts)), 2)
+        ]
+    )

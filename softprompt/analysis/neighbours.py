@@ -103,3 +103,45 @@ def kept_rows_table(neighbours: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["task", "variant", "runs", "rows", "kept_share", "kept_in_every_run", "kept_tokens"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def kept_shares(neighbours: pd.DataFrame) -> pd.DataFrame:
+    """The share of rows whose nearest token is their initial token, by run.
+
+    Args:
+        neighbours: lines of `neighbour_table` of several runs, with `run`, `task`, `variant` and `prompt`.
+
+    Returns:
+        One line per run whose rows have initial tokens, with a column for each kind of prompt.
+    """
+    nearest = neighbours[(neighbours["rank"] == 1) & neighbours["initial_token"].notna()]
+    shares = nearest.pivot_table(
+        index=["task", "variant", "run"], columns="prompt", values="kept", aggfunc="mean", sort=False
+    )
+    return shares.reset_index().rename_axis(columns=None)
+
+
+def lexicon_counts(neighbours: pd.DataFrame) -> pd.DataFrame:
+    """In how many runs a word of the lexicon is among the nearest tokens, and is no initial token of the run.
+
+    Args:
+        neighbours: lines of several runs, with `run`, `task`, `prompt`, `in_lexicon` and `among_initial_tokens`. Runs of
+            several tasks may have equal names.
+
+    Returns:
+        One line per kind of prompt and task: `runs`, `with_word`, and `tokens`, the words that were found.
+    """
+    found = neighbours.assign(found=neighbours["in_lexicon"] & ~neighbours["among_initial_tokens"])
+    lines = []
+    for (kind, task), group in found.groupby(["prompt", "task"], sort=False):
+        words = group[group["found"]]["token"].str.strip().value_counts()
+        lines.append(
+            {
+                "prompt": kind,
+                "task": task,
+                "runs": group["run"].nunique(),
+                "with_word": int(group.groupby("run")["found"].any().sum()),
+                "tokens": " ".join(words.index),
+            }
+        )
+    return pd.DataFrame(lines)

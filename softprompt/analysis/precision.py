@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 SHUFFLES = 5000
 
@@ -28,13 +28,24 @@ def precision_at_k(
     tokens = np.array(sorted(vocabulary))
     counts = np.array([(nearest == token).sum() for token in tokens])
     is_taught = np.isin(tokens, list(taught))
-    observed = counts[is_taught].sum() / nearest.size
-    generator = np.random.default_rng(seed)
-    # [SHUFFLES, tokens] @ [tokens] -> [SHUFFLES]
-    shuffled = generator.permuted(np.tile(is_taught, (SHUFFLES, 1)), axis=1) @ counts / nearest.size
+    shuffled = (
+        shuffles(is_taught, seed) @ counts / nearest.size
+    )  # [SHUFFLES, tokens] @ [tokens] -> [SHUFFLES]
+    observed = float(counts[is_taught].sum() / nearest.size)
+    return {"precision": observed, **against_chance(observed, shuffled)}
+
+
+def shuffles(is_taught: Bool[np.ndarray, "V"], seed: int = 0) -> Bool[np.ndarray, "b V"]:
+    """Which tokens are taught words, after each of `SHUFFLES` shuffles of the tokens' names."""
+    tiled = np.tile(is_taught, (SHUFFLES, 1))
+    shuffled: Bool[np.ndarray, "b V"] = np.random.default_rng(seed).permuted(tiled, axis=1)
+    return shuffled
+
+
+def against_chance(observed: float, shuffled: Float[np.ndarray, "b"]) -> dict[str, float]:
+    """`chance`, `chance_high` and `p` of `precision_at_k`, from the precision and those of the shuffles."""
     return {
-        "precision": float(observed),
         "chance": float(shuffled.mean()),
         "chance_high": float(np.quantile(shuffled, 0.975)),
-        "p": float(((shuffled >= observed - 1e-12).sum() + 1) / (SHUFFLES + 1)),
+        "p": float(((shuffled >= observed - 1e-12).sum() + 1) / (len(shuffled) + 1)),
     }

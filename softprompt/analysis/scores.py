@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from softprompt.analysis.statistics import bootstrap_mean, wilson_interval
+from softprompt.analysis.copies import first_of_each
+from softprompt.analysis.intervals import mean_interval, wilson_interval
 
 
 def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> pd.DataFrame:
@@ -49,33 +50,38 @@ def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> p
     return pd.DataFrame(lines).sort_values("task", kind="stable", ignore_index=True)
 
 
-def task_table(scores: pd.DataFrame, correct: Mapping[str, Bool[np.ndarray, "E"]]) -> pd.DataFrame:
+def task_table(
+    scores: pd.DataFrame, correct: Mapping[str, Bool[np.ndarray, "E"]], keys: Mapping[str, str]
+) -> pd.DataFrame:
     """Scores by task and variant.
 
     Args:
         scores: what `score_table` returns.
         correct: by run, which examples the tuned prompt answers correctly.
+        keys: by run, what tells its prompt from others (`copies.prompt_key`). Copies count once.
 
     Returns:
-        One line per task and variant. `low` and `high` are the 95% interval of `tuned`, the mean over runs; runs and
-        examples are resampled.
+        One line per task and variant, whose `runs` have `distinct_runs` prompts. `tuned` and `rank_accuracy` are means
+        over distinct prompts; `low` and `high` are the 95% interval of `tuned`, for new runs on new examples.
     """
     lines = []
     for (task, variant), group in scores.groupby(["task", "variant"], sort=False):
-        low, high = bootstrap_mean(np.stack([correct[run] for run in group["run"]]).astype(float))
+        distinct = group.iloc[first_of_each([keys[run] for run in group["run"]])]
+        low, high = mean_interval(np.stack([correct[run] for run in distinct["run"]]).astype(float))
         lines.append(
             {
                 "task": task,
                 "variant": variant,
                 "runs": len(group),
+                "distinct_runs": len(distinct),
                 "n": group["n"].iloc[0],
                 **{name: group[name].iloc[0] for name in ("majority", "no_prompt", "instruction")},
-                "tuned": group["tuned"].mean(),
+                "tuned": distinct["tuned"].mean(),
                 "low": low,
                 "high": high,
                 "lowest": group["tuned"].min(),
                 "highest": group["tuned"].max(),
-                "rank_accuracy": group["rank_accuracy"].mean(),
+                "rank_accuracy": distinct["rank_accuracy"].mean(),
                 "median_best_step": group["best_step"].median(),
             }
         )

@@ -1,6 +1,7 @@
 """Similarity of the prompts of two tasks, by several measures that have been correlated with transfer."""
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -54,16 +55,15 @@ def similarity_table(
         tasks: the task of each run.
         items: what `function` compares, for each run: its prompt, or its active neurons.
         measure: the measure's name.
-        function: larger means more similar.
+        function: larger means more similar; symmetric.
 
     Returns:
         One line per ordered pair of tasks. Within a task the mean is over pairs of different runs; NaN with one run.
     """
     values = np.full((len(items), len(items)), np.nan)  # [R, R]
-    for i in range(len(items)):
-        for j in range(len(items)):
-            if i != j:
-                values[i, j] = function(items[i], items[j])
+    for i, j in combinations(range(len(items)), 2):
+        # Once per pair, because a float sum may depend on which of the two comes first, and then ranks would, too.
+        values[i, j] = values[j, i] = function(items[i], items[j])
     names = list(dict.fromkeys(tasks))
     lines = []
     for source in names:

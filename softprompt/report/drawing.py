@@ -75,11 +75,13 @@ class Drawing:
         figure: the matplotlib figure.
         wide: True if the page shows it in full size and lets the reader scroll, instead of fitting it to the page.
         tips: by id of a part, the text that appears when the reader points at it.
+        caption: a sentence on what the figure shows, below it on the page; if empty, the figure's name stands there.
     """
 
     figure: Figure
     wide: bool = False
     tips: dict[str, str] = field(default_factory=dict)
+    caption: str = ""
 
     def tip(self, artist: Artist, text: str) -> None:
         """Set the text that appears when the reader points at this part."""

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from softprompt.files import sha256
@@ -16,6 +17,22 @@ def format_range(values: "pd.Series[float]", spec: str = ".0%") -> str:
     """`smallest to largest`; one number if both look the same."""
     low, high = f"{values.min():{spec}}", f"{values.max():{spec}}"
     return low if low == high else f"{low} to {high}"
+
+
+def format_runs(runs: int, distinct: int) -> str:
+    """`4`, or `4 (2 distinct)` if some have exactly the same prompt."""
+    return f"{runs}" if runs == distinct else f"{runs} ({distinct} distinct)"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with significant digits and no exponent, as 0.0123, 1.20 or 1230; a dash if it is not finite."""
+    if not np.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.999 is 10.0
+    decimals = digits - 1 - exponent
+    return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
 def figure_name(stem: str, variant: str) -> str:

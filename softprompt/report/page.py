@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from softprompt.console import show_control_characters
-from softprompt.report.registry import Section
+from softprompt.report.registry import Claim, Question, Section, Verdict
 
 ROWS = 400  # of a table, on the page
 
@@ -20,8 +20,7 @@ SPACES = {
     ),
     "Model input, centred": (
         "the model input less its mean over the vocabulary. It is used for nearest tokens, because a cosine depends on the "
-        "origin, and what all tokens have in common does not tell them apart; and for the projection, because shorter "
-        "prompts are padded with zeros, and 0 is then the mean token."
+        "origin, and what all tokens have in common does not tell them apart."
     ),
 }
 
@@ -37,16 +36,38 @@ def render_page(title: str, lead: str, sections: Sequence[Section], provenance: 
     environment.filters["cell"] = _cell
     template = environment.get_template("page.html.jinja")
     names_spaces = [section.names_spaces for section in sections]
+    answers = _answers(sections)
+    # A figure beside a claim is not shown again in its section.
+    beside_claims = {
+        (number, claim.drawing) for of_question in answers.values() for number, claim in of_question
+    }
     page = template.render(
         title=title,
         lead=lead,
+        answers=answers,
+        classes={Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.OPEN: "open"},
         sections=sections,
+        beside_claims=beside_claims,
         spaces=SPACES,
         explain_spaces_in=names_spaces.index(True) if any(names_spaces) else None,
         provenance=provenance,
         limit=ROWS,
     )
     return show_control_characters(page)
+
+
+def _answers(sections: Sequence[Section]) -> dict[Question, list[tuple[int, Claim]]]:
+    """The claims of each question that has any, with the number of their section, from 1."""
+    answers = {
+        question: [
+            (number, claim)
+            for number, section in enumerate(sections, start=1)
+            for claim in section.claims
+            if claim.question is question
+        ]
+        for question in Question
+    }
+    return {question: claims for question, claims in answers.items() if claims}
 
 
 def _cell(value: object) -> Markup:

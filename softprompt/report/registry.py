@@ -3,6 +3,7 @@
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib import import_module
 
 import pandas as pd
@@ -13,6 +14,41 @@ from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
 
+class Question(StrEnum):
+    """The reference study's three questions. The page begins with them, in this order."""
+
+    TOKENS = "What do the tokens say?"
+    STABILITY = "How stable is the training?"
+    TRANSFER = "What transfers, and can similarity tell?"
+
+
+class Verdict(StrEnum):
+    """What a sweep shows about a claim."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    OPEN = "cannot be told"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the reference study or of the literature, and what this sweep shows about it.
+
+    Attributes:
+        question: where it stands on the page.
+        says: the claim, one sentence.
+        verdict: whether it holds here.
+        evidence: the numbers, each with its interval, and what chance or untrained prompts would show.
+        drawing: the name of the section's figure that shows it; None if there is none.
+    """
+
+    question: Question
+    says: str
+    verdict: Verdict
+    evidence: str
+    drawing: str | None = None
+
+
 @dataclass
 class Section:
     """One section of the page.
@@ -21,8 +57,9 @@ class Section:
         title: its heading.
         how: how the numbers were computed, in a few sentences.
         findings: what the numbers show, one statement each, the most important first.
+        claims: claims that the section decides. They are shown at the top of the page.
         digest: a small table beside the findings, its cells formatted.
-        drawings: figures by file name.
+        drawings: figures by file name. The first is always shown, the others on demand.
         tables: tables by file name.
         names_spaces: True if it mentions the raw space or the model input. The page explains these in the first such
             section.
@@ -31,6 +68,7 @@ class Section:
     title: str
     how: str
     findings: list[str] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     digest: pd.DataFrame | None = None
     drawings: dict[str, Drawing] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)

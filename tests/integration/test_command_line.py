@@ -56,9 +56,10 @@ def test_a_sweep_makes_a_directory_for_every_run_and_can_be_read(tiny: Command, 
     assert read.returncode == 0 and read.stderr == "", read.stderr
     tables = tmp_path / "four" / "analysis" / "tables"
     assert len((tables / "scores.csv").read_text().splitlines()) == 1 + 4
-    # In two spaces, for each task's rows: two seeds' prompts, their starts, and random vectors; three neighbours each.
+    # In two spaces, for each task's rows: two seeds' prompts, their starts, these after a random step, and random vectors;
+    # three neighbours each.
     lines = (tables / "neighbours.csv").read_text().splitlines()
-    assert len(lines) == 1 + 2 * (2 * 2 + 1) * (11 + 10) * 3
+    assert len(lines) == 1 + 2 * (3 * 2 + 1) * (11 + 10) * 3
     assert "majority" in read.stdout and "report.html" in read.stdout
 
 

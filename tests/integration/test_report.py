@@ -11,19 +11,22 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from rich.console import Console
+from safetensors.numpy import load_file
 
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
 from softprompt.report import registry, sections
+from softprompt.report.sections.neighbours import random_vectors
 from softprompt.report.write import write_report
-from softprompt.settings import AnalysisSettings, Published
+from softprompt.settings import AnalysisSettings, Elicitation, Published, PublishedNorms
 from softprompt.study import Study
 from softprompt.training.train import train_pack
-from tests.conftest import WORDS, composed, make_model, make_tokenizer, reseal, wandb_holds
+from tests.conftest import ROOT, WORDS, composed, make_model, make_tokenizer, reseal, wandb_holds
 
 HOSTILE = "<script>document.title='owned'</script>"
 CONTROL = "\x01\x1b[31m\x7f"
@@ -35,8 +38,10 @@ ANALYSIS = AnalysisSettings(
     alignment="resample",
     lexicon=["dog"],
     ablation_examples=3,
+    elicitation=Elicitation("Answer:", "Answer:"),
     wordings={"cb": ["a dog", "a cat"]},
     published=[Published("cb", "elsewhere", 43, 61)],
+    published_norms=[PublishedNorms("cb", "elsewhere, table 1", 119.2, 1.31)],
 )
 
 
@@ -47,7 +52,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     model = root / "model"
     make_model("bloom").save_pretrained(model)
     make_tokenizer([*WORDS, HOSTILE, CONTROL, "&amp;", "\\$x_1$", "[bold]"]).save_pretrained(model)
-    (model / "truth.json").write_text(json.dumps({"cb": {"instructions": ["x"], "words": ["entail,", "or"]}}))
+    truth = {
+        "instructions": ["x"],
+        "words": ["entail,", "or"],
+        "functional_words": {word: {"exact_match": 0.0, "rank_accuracy": 0.1 * len(word)} for word in WORDS},
+        "functional_no_prompt": {"exact_match": 0.0, "rank_accuracy": 0.3},
+    }
+    (model / "truth.json").write_text(json.dumps({"cb": truth}))
     for task in ("cb", "rte", "copa"):
         pack = []
         for init in ("text", "random"):
@@ -68,15 +79,23 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
     tables = {path.stem for path in (made / "tables").glob("*.csv")}
     assert tables == {
         "scores", "scores_by_task", "steps_to_level", "neighbours", "kept_rows", "precision", "ablation",
-        "kept_vs_others", "hard_prompt", "hard_prompt_texts", "projection", "norms", "distances", "equidistance",
-        "difficulty", "difficulty_correlation", "wordings", "transfer", "similarity", "similarity_correlation",
+        "kept_vs_others", "hard_prompt", "hard_prompt_texts", "projection", "nearest_prompt", "norms", "spread",
+        "distances", "equidistance", "difficulty", "difficulty_spread", "difficulty_correlation",
+        "published_correlation", "wordings", "transfer", "similarity", "similarity_correlation",
+        "readings", "readings_by_words_of_task", "readings_words", "pruning", "pruning_fewest_rows", "interpolation",
+        "interpolation_pairs", "interpolation_barriers",
     }  # fmt: skip
     for name in (
         "learning_curves",
         "neighbours_cb",
+        "neighbours_cb_all_runs",
         "ablation_cb",
+        "readings_by_words_of_task",
+        "pruning",
+        "interpolation",
         "projection",
         "norms",
+        "distances",
         "transfer",
         "similarity",
         "similarity_vs_transfer",
@@ -104,6 +123,49 @@ def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
         runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
         tuned = sum(run["tuned"]["rank_accuracy"] for run in runs) / len(runs)
         assert row["with_prompt"] == pytest.approx(tuned, abs=1e-4)
+
+
+def test_the_spread_is_that_of_the_runs_files_and_starts_from_text_have_none(sweep: Path) -> None:
+    spread = pd.read_csv(sweep / "analysis/tables/spread.csv")
+    raw = spread[spread["space"] == "raw"]
+    assert len(raw) == 6 and (raw["runs"] == 2).all()
+    for row in raw.to_dict("records"):
+        runs = sorted(sweep.glob(f"{row['task']}/{row['variant']}-seed*"))
+        for name, prefix in (("prompt", ""), ("initial", "initial_")):
+            prompts = [load_file(run / f"{name}.safetensors")["prompt"].astype(float) for run in runs]
+            variance = np.var([np.linalg.norm(prompt) for prompt in prompts], ddof=1)
+            distance = ((prompts[0] - prompts[1]) ** 2).sum() / 2
+            assert row[f"{prefix}norm_variance"] == pytest.approx(variance, rel=1e-4, abs=1e-12)
+            assert row[f"{prefix}mean_squared_distance"] == pytest.approx(distance, rel=1e-4)
+        assert (row["initial_mean_squared_distance"] == 0) == (row["variant"] == "text")
+
+
+def test_findings_stand_beside_their_null_and_captions_are_sentences(sweep: Path) -> None:
+    page = (sweep / "analysis/report.html").read_text()
+    for part in (
+        "because runs of a task start alike",
+        "With m tasks no p can be below 2/m!",
+        "<td>elsewhere, table 1</td><td>119</td><td>1.31</td>",  # beside the task of the same name
+    ):
+        assert part in page
+    captions = re.findall("<figcaption>(.*)</figcaption>", page)
+    assert sum(caption.endswith(".") and " " in caption for caption in captions) >= 3
+    nearest = pd.read_csv(sweep / "analysis/tables/nearest_prompt.csv").set_index(["variant", "prompts"])
+    assert nearest["same_task"]["text", "start"] == 6  # two runs of each of three tasks start alike
+    assert not nearest["starts_differ"]["text", "start"] and nearest["starts_differ"]["random", "start"]
+
+
+def test_copies_of_a_kept_prompt_count_once(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    for run in copy.glob("cb/text-seed*"):
+        shutil.copy(run / "initial.safetensors", run / "prompt.safetensors")
+        reseal(run, best_step=0)
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["norms"]), Console(quiet=True))
+    spread = pd.read_csv(copy / "analysis/tables/spread.csv").set_index(["task", "variant", "space"])
+    kept = spread.loc[("cb", "text", "raw")]
+    assert kept["runs"] == 1 and np.isnan(kept["norm_variance"])
+    assert spread.loc[("cb", "random", "raw")]["runs"] == 2
 
 
 def test_a_hardly_tuned_text_prompt_keeps_its_tokens(sweep: Path) -> None:
@@ -142,6 +204,8 @@ def test_damaged_answers_in_the_cache_are_computed_again(sweep: Path, tmp_path: 
     shutil.copytree(sweep, copy)
     table = copy / "analysis/tables/transfer.csv"
     before = table.read_bytes()
+    shutil.rmtree(copy / "analysis/cache")  # it has the answers of other sections, too
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
     files = sorted((copy / "analysis/cache").iterdir())
     originals = [path.read_bytes() for path in files]
     flipped = bytearray(originals[0])
@@ -160,7 +224,11 @@ def test_a_smaller_report_leaves_no_older_tables(sweep: Path, tmp_path: Path) ->
     mine = copy / "analysis" / "tables" / "mine.csv"
     mine.write_text("a file of the user's")
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["projection"]), Console(quiet=True))
-    assert {path.name for path in (copy / "analysis/tables").iterdir()} == {"projection.csv", "mine.csv"}
+    assert {path.name for path in (copy / "analysis/tables").iterdir()} == {
+        "projection.csv",
+        "nearest_prompt.csv",
+        "mine.csv",
+    }
     assert {path.name for path in (copy / "analysis/figures").iterdir()} == {
         "projection.png",
         "projection.pdf",
@@ -225,7 +293,7 @@ def test_a_report_of_one_part(sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["projection"]), Console(quiet=True))
-    assert [path.name for path in (copy / "analysis/tables").iterdir()] == ["projection.csv"]
+    assert {path.stem for path in (copy / "analysis/tables").iterdir()} == {"projection", "nearest_prompt"}
 
 
 NEW_READING = """
@@ -244,6 +312,61 @@ def lengths(study, settings):
     finding = f"The longest prompt has {table['rows'].max()} rows."
     return Section("Lengths of prompts", "Rows per prompt.", [finding], tables={"lengths": table})
 """
+
+
+def test_random_vectors_are_no_runs_start(sweep: Path) -> None:
+    for task in ("cb", "rte", "copa"):
+        for run in sweep.glob(f"{task}/*"):
+            if (run / "initial.safetensors").exists():
+                start = load_file(run / "initial.safetensors")["prompt"]
+                noise = random_vectors(task, start.shape).numpy()
+                lengths = np.linalg.norm(start, axis=1) * np.linalg.norm(noise, axis=1)
+                assert ((start * noise).sum(1) / lengths).max() < 0.999
+
+
+def test_readings_are_scored_where_the_words_are_known(sweep: Path) -> None:
+    table = pd.read_csv(sweep / "analysis/tables/readings.csv")
+    assert set(table["truth"]) == {"taught words", "functional words"} and set(table["task"]) == {"cb"}
+    assert set(table["reading"]) == {
+        "nearest", "displacement", "mean displacement", "logit lens", "logit lens, middle layer", "elicitation",
+        "pruning, backward", "pruning, forward",
+    }  # fmt: skip
+    # Random starts differ by seed, so that their displacements have no mean.
+    assert set(table[table["reading"] == "mean displacement"]["variant"]) == {"text"}
+    words = pd.read_csv(sweep / "analysis/tables/readings_words.csv")
+    assert set(words["task"]) == {"cb", "rte", "copa"} and set(words["prompt"]) == {"tuned", "initial"}
+
+
+def test_a_pruning_curve_ends_in_no_prompt_and_the_whole_prompt(sweep: Path) -> None:
+    curves = pd.read_csv(sweep / "analysis/tables/pruning.csv")
+    tuned = curves[curves["prompt"] == "tuned"]
+    for ends in (
+        tuned[tuned["rows"] == 0],
+        tuned[tuned["rows"] == tuned.groupby("run")["rows"].transform("max")],
+    ):
+        assert (ends.groupby(["task", "run"])["loss"].nunique() == 1).all()  # in every order
+    assert set(curves["n"]) == {8 - 3}  # chosen on 3 examples of 8, scored on the others
+
+
+def test_a_start_from_another_tasks_instruction_is_shown(
+    sweep: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    copa = yaml.safe_load((ROOT / "conf/task/copa.yaml").read_text())["instruction"]
+    for task, *text in (["cb", f"prompt.text='{copa}'"], ["cb"], ["copa"]):
+        settings = composed(
+            f"task={task}", "prompt=text", "data=superglue_jsonl", f"data.root={data_folder}", *text,
+            f"model.id={sweep.parent / 'model'}", "model.package=null", "trainer=cpu", "trainer.max_epochs=1",
+            "sweep=wayward", f"output_root={tmp_path}",
+        )  # fmt: skip
+        train_pack([settings], Console(quiet=True))
+    write_report(
+        replace(ANALYSIS, sweep=str(tmp_path / "wayward"), parts=["waywardness"]), Console(quiet=True)
+    )
+    table = pd.read_csv(tmp_path / "wayward/analysis/tables/waywardness.csv")
+    assert set(zip(table["task"], table["start"], strict=True)) == {
+        ("cb", "copa"), ("cb", "own instruction"), ("copa", "own instruction")
+    }  # fmt: skip
+    assert (table["start_share"] > 0.5).all()
 
 
 def test_a_new_section_is_found_without_another_edit(
@@ -267,8 +390,8 @@ def test_an_unknown_part_is_refused_with_the_known_ones(sweep: Path) -> None:
     with pytest.raises(UserError) as error:
         write_report(replace(ANALYSIS, sweep=str(sweep), parts=["scores", "tsne"]), Console(quiet=True))
     assert str(error.value) == (
-        "parts='tsne': there is no such part; the parts are scores, neighbours, precision, ablation, hard_prompt, "
-        "projection, norms, difficulty, transfer, similarity"
+        "parts='tsne': there is no such part; the parts are scores, neighbours, precision, readings, ablation, pruning, "
+        "hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity"
     )
 
 

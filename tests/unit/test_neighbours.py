@@ -3,7 +3,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from softprompt.analysis.neighbours import kept_rows_table, nearest_tokens, neighbour_table
+from softprompt.analysis.neighbours import (
+    kept_rows_table,
+    kept_shares,
+    lexicon_counts,
+    nearest_tokens,
+    neighbour_table,
+)
 
 TABLE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [-1.0, 0.0]])
 
@@ -66,3 +72,22 @@ def test_prompts_without_initial_tokens_are_left_out():
     )
     kept = kept_rows_table(table)
     assert kept.empty and "kept_in_every_run" in kept
+
+
+def test_the_share_of_kept_rows_of_each_run():
+    lines = [
+        {"task": "cb", "variant": "text", "run": run, "prompt": prompt, "rank": rank, "initial_token": "x", "kept": kept}
+        for run, prompt, of_rows in (("a", "tuned", (True, False)), ("a", "step", (False, False)))
+        for kept in of_rows
+        for rank in (1, 2)
+    ]  # fmt: skip
+    (line,) = kept_shares(pd.DataFrame(lines)).to_dict("records")
+    assert (line["run"], line["tuned"], line["step"]) == ("a", 0.5, 0.0)
+
+
+def test_initial_tokens_are_no_found_words_of_the_lexicon():
+    lines = [("a", True, False, " right"), ("a", False, False, "x"), ("b", True, True, "correct")]
+    columns = ["run", "in_lexicon", "among_initial_tokens", "token"]
+    table = pd.DataFrame(lines, columns=columns).assign(prompt="tuned", task="cb")
+    (line,) = lexicon_counts(table).to_dict("records")
+    assert (line["runs"], line["with_word"], line["tokens"]) == (2, 1, "right")

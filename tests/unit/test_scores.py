@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from softprompt.analysis.intervals import mean_interval, wilson_interval
 from softprompt.analysis.scores import score_table, steps_to_level_table, steps_to_reach, task_table
-from softprompt.analysis.statistics import wilson_interval
 
 
 def result(task, seed, exact_match):
@@ -42,9 +42,23 @@ def test_one_line_per_run_by_task():
 def test_one_line_per_task_and_variant():
     runs = score_table([result("cb", 0, 0.75), result("cb", 1, 0.25)], ["text"] * 2)
     correct = {"cb0": np.array([1, 1, 1, 0], dtype=bool), "cb1": np.array([0, 0, 0, 1], dtype=bool)}
-    (row,) = task_table(runs, correct).to_dict("records")
+    (row,) = task_table(runs, correct, {"cb0": "x", "cb1": "y"}).to_dict("records")
     assert (row["tuned"], row["lowest"], row["highest"], row["runs"]) == (0.5, 0.25, 0.75, 2)
     assert row["low"] < 0.5 < row["high"] and row["median_best_step"] == 3
+
+
+def test_runs_with_the_same_prompt_count_once():
+    runs = score_table(
+        [result("cb", seed, score) for seed, score in enumerate((0.5, 0.5, 1.0))], ["text"] * 3
+    )
+    half, all_ = np.arange(40) < 20, np.ones(40, dtype=bool)
+    correct = {"cb0": half, "cb1": half, "cb2": all_}
+    (row,) = task_table(runs, correct, {"cb0": "x", "cb1": "x", "cb2": "y"}).to_dict("records")
+    assert (row["runs"], row["distinct_runs"], row["tuned"]) == (3, 2, 0.75)
+    assert (row["low"], row["high"]) == mean_interval(np.stack([half, all_]).astype(float))
+    # Different prompts with the same answers are several.
+    (row,) = task_table(runs, correct, {"cb0": "x", "cb1": "y", "cb2": "z"}).to_dict("records")
+    assert (row["runs"], row["distinct_runs"], row["tuned"]) == (3, 3, pytest.approx(2 / 3))
 
 
 def test_steps_to_reach_a_level():

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -44,3 +45,12 @@ def test_overlap_of_active_neurons_by_hand():
     assert activity_overlap(first, second) == pytest.approx(1 / (2 * 3) ** 0.5)
     assert activity_overlap(first, first) == pytest.approx(1.0)
     assert activity_overlap(first, ~first) == 0.0
+
+
+def test_each_pair_is_computed_once():
+    """A function that depends on the order by rounding would otherwise break ties."""
+    calls = iter([1.0, 2.0, 3.0])
+    table = similarity_table(list("abc"), [FIRST] * 3, "count", lambda x, y: next(calls))
+    square = as_matrix(table, "similarity").to_numpy()
+    off_diagonal = ~np.eye(3, dtype=bool)
+    assert square[off_diagonal].tolist() == square.T[off_diagonal].tolist() == [1, 2, 1, 3, 2, 3]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from softprompt.analysis.statistics import wilson_interval
+from softprompt.analysis.intervals import mean_interval, wilson_interval
 from softprompt.analysis.transfer import transfer_table
 
 
@@ -11,7 +11,9 @@ def test_gains_are_over_no_prompt_and_averaged_over_runs():
         "b": np.array([[0, 0], [1, 0], [1, 1]], dtype=bool),
     }
     without_prompt = {"a": np.array([1, 0, 0, 0], dtype=bool), "b": np.array([0, 0], dtype=bool)}
-    table = transfer_table(["a", "a", "b"], correct, without_prompt).set_index(["source", "target"])
+    table = transfer_table(["a", "a", "b"], ["x", "y", "z"], correct, without_prompt).set_index(
+        ["source", "target"]
+    )
     assert table.loc[("a", "a"), "gain"] == pytest.approx(7 / 8 - 1 / 4)
     assert table.loc[("a", "b"), "gain"] == pytest.approx(1 / 4)
     assert table.loc[("b", "a"), "gain"] == pytest.approx(-1 / 4)
@@ -22,7 +24,15 @@ def test_gains_are_over_no_prompt_and_averaged_over_runs():
 def test_an_example_is_paired_with_its_own_answer_without_a_prompt():
     """If a prompt changes no answer, the interval of the gain is narrow, although both scores are uncertain."""
     answers = np.random.default_rng(0).integers(0, 2, (1, 50)).astype(bool)
-    row = transfer_table(["a"], {"a": answers}, {"a": answers[0]}).iloc[0]
+    row = transfer_table(["a"], ["x"], {"a": answers}, {"a": answers[0]}).iloc[0]
     unseen = wilson_interval(0.0, 50)[1]
     assert row["gain"] == 0
     assert row["high"] - row["low"] == pytest.approx(unseen) and row["low"] < 0 < row["high"]
+
+
+def test_prompts_that_are_copies_count_once():
+    correct = {"a": np.array([[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]], dtype=bool)}
+    without_prompt = {"a": np.zeros(4, dtype=bool)}
+    (row,) = transfer_table(["a"] * 3, ["x", "x", "y"], correct, without_prompt).to_dict("records")
+    assert (row["runs"], row["distinct_runs"], row["gain"]) == (3, 2, 0.5)
+    assert (row["low"], row["high"]) == mean_interval(correct["a"][1:].astype(float))

@@ -1,127 +1,109 @@
-"""Norms, means and variances of the prompts, and the distances between them."""
+"""Norms of the prompts, their spread over runs, and the distances between prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from torch import Tensor
 
-from softprompt.analysis.geometry import distance_table, equidistance_table, norm_table
-from softprompt.report.drawing import STYLE, Drawing
-from softprompt.report.formatting import format_interval, format_range
-from softprompt.report.registry import Section, section
-from softprompt.report.style import colour_of, marker_of
-from softprompt.settings import AnalysisSettings
-from softprompt.study import SPACES, Space, Study
-
-NEARLY_EQUIDISTANT = 0.1  # coefficient of variation
-COLUMNS = {"row_norm": "mean row norm", "variance": "variance"}  # in the figure
+from softprompt.analysis.geometry import norm_table
+from softprompt.analysis.spread import spread_table, without_copies
+from softprompt.report.drawing import Drawing
+from softprompt.report.equidistance import (
+    NEARLY_EQUIDISTANT,
+    InSpaces,
+    distance_tables,
+    equidistance_claims,
+    equidistance_findings,
+)
+from softprompt.report.formatting import format_range, significant
+from softprompt.report.heat_map import heat_map
+from softprompt.report.norm_figure import norm_figure
+from softprompt.report.registry import Claim, Section, section
+from softprompt.settings import AnalysisSettings, PublishedNorms
+from softprompt.study import SPACES, Study
 
 
 @section(place=70)
 def norms(study: Study, settings: AnalysisSettings) -> Section:
-    """Norms and variances in two spaces, distances, and whether a task's prompts are nearly equidistant."""
-    prompts = {space: [study.in_space(p.matrix, space) for p in study.prompts] for space in SPACES}
-    initial = {space: [study.in_space(m, space) for m in study.initial_matrices] for space in SPACES}
+    """Norms and their variance over runs in two spaces, distances, and whether a task's prompts are equidistant."""
+    tuned: InSpaces = {space: [study.in_space(p.matrix, space) for p in study.prompts] for space in SPACES}
+    initial: InSpaces = {
+        space: [study.in_space(m, space) for m in study.initial_matrices] for space in SPACES
+    }
     table = pd.concat(
         [
-            norm_table(study.labels, prompts[space]).assign(
+            norm_table(study.labels, tuned[space]).assign(
+                **norm_table(study.labels, initial[space])[["norm", "row_norm"]].add_prefix("initial_"),
                 space=space,
-                initial_row_norm=norm_table(study.labels, initial[space])["row_norm"],
             )
             for space in SPACES
         ],
         ignore_index=True,
     )
-    tables = {"norms": table}
+    spread = spread_of(study)
+    tables, findings = {"norms": table, "spread": spread}, list(_spread(spread))
+    claims: list[Claim] = []
+    drawings = {"norms": norm_figure(table, _caption(table))}
     if len(study.prompts) > 1:
-        tables |= _distances(study, prompts, settings.alignment)
+        distances, equidistance = distance_tables(study, tuned, initial, settings.alignment)
+        tables |= {"equidistance": equidistance, "distances": distances}
+        findings += equidistance_findings(equidistance)
+        claims += equidistance_claims(equidistance)
+        drawings |= _distance_figure(study, distances, settings.alignment)
     return Section(
         title="Norms and distances",
         how=(
-            f"The distance of two prompts is ‖A − B‖ / √rows with the alignment '{settings.alignment}'. Prompts of a task "
-            "are called nearly equidistant if the interval of the coefficient of variation of their distances lies below "
-            f"{NEARLY_EQUIDISTANT:.0%}. The interval resamples runs. Runs that kept their initial prompt are left out. ± "
-            "is the standard deviation over runs."
+            "The norm is the Frobenius norm ‖P‖. Its variance is that of the norms of a task's prompts over runs, which "
+            "differ in the seed (divided by runs − 1), with the 95% interval of a normal distribution in brackets: it is "
+            "wide with few runs. The squared distance is that of the prompts to the task's mean prompt, summed over entries "
+            "and divided by runs − 1. Of several runs that kept a shared initial prompt one counts. The distance of two "
+            f"prompts is ‖A − B‖ / √rows with the alignment '{settings.alignment}'. Prompts of a task are called nearly "
+            "equidistant if the interval of the coefficient of variation of their distances, which resamples runs, lies "
+            f"below {NEARLY_EQUIDISTANT:.0%}; runs that kept their initial prompt are left out. Random prompts are as many "
+            "of equal length and scale, drawn afresh; their interval has 95% of the draws."
         ),
-        findings=[
-            *(_equidistance(tables["equidistance"]) if "equidistance" in tables else []),
-            *_growth(table),
-        ],
-        digest=_digest(table),
-        drawings={"norms": _figure(table)},
+        findings=[*findings, *_growth(table)],
+        claims=claims,
+        digest=_digest(spread, settings.published_norms),
+        drawings=drawings,
         tables=tables,
         names_spaces=True,
     )
 
 
-def _distances(
-    study: Study, prompts: dict[Space, list[Float[Tensor, "_ d"]]], alignment: str
-) -> dict[str, pd.DataFrame]:
-    distances, equidistance = [], []
-    variants = dict(zip(study.labels["run"], study.labels["variant"], strict=True))
-    trained = {run.id for run, result in zip(study.runs, study.results, strict=True) if result["best_step"]}
-    for space, in_space in prompts.items():
-        table = distance_table(list(study.labels["run"]), list(study.labels["task"]), in_space, alignment)
-        table = table.assign(
-            first_variant=table["first"].map(variants),
-            second_variant=table["second"].map(variants),
-            space=space,
+def spread_of(study: Study) -> pd.DataFrame:
+    """`spread_table` of a study's prompts in `SPACES`, and in columns `initial_*` that of the prompts they started from.
+
+    One line per task, variant and space. Of several runs of a task and variant with the same prompt one counts.
+    """
+    kept = without_copies(study.labels, [prompt.matrix for prompt in study.prompts])
+    tables = []
+    for space in SPACES:
+        tuned = spread_table(kept, [study.in_space(prompt.matrix, space) for prompt in study.prompts])
+        starts = spread_table(study.labels, [study.in_space(m, space) for m in study.initial_matrices])
+        columns = starts[["mean_norm", "norm_variance", "mean_squared_distance"]].add_prefix("initial_")
+        tables.append(tuned.join(columns).assign(space=space))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _spread(spread: pd.DataFrame) -> Iterator[str]:
+    raw = spread[(spread["space"] == "raw") & spread["norm_variance"].notna()]
+    for variant, group in raw.groupby("variant", sort=False):
+        alike = (group["initial_mean_squared_distance"] == 0).all()
+        norm_start = (
+            "0, because all runs start alike"
+            if alike
+            else format_range(group["initial_norm_variance"], ".2g")
         )
-        distances.append(table)
-        compared = table["first_variant"] == table["second_variant"]
-        # Runs that kept a shared initial prompt have a distance of 0.
-        compared &= table["first"].isin(trained) & table["second"].isin(trained)
-        for variant, group in table[compared].groupby("first_variant", sort=False):
-            equidistance.append(equidistance_table(group).assign(variant=variant, space=space))
-    return {
-        "equidistance": pd.concat(equidistance, ignore_index=True) if equidistance else pd.DataFrame(),
-        "distances": pd.concat(distances, ignore_index=True),
-    }
-
-
-@rc_context(STYLE)
-def _figure(table: pd.DataFrame) -> Drawing:
-    """Mean row norm and variance of every prompt by task: a row of panels per space."""
-    spaces = list(dict.fromkeys(table["space"]))
-    figure = Figure(figsize=(7.4, 2.2 * len(spaces)), layout="constrained")
-    drawing = Drawing(figure)
-    tasks = list(dict.fromkeys(table["task"]))
-    colours = colour_of(tasks)
-    markers = marker_of(list(table["variant"]))
-    offsets = np.linspace(-0.12, 0.12, len(markers)) if len(markers) > 1 else [0.0]
-    offset_of = dict(zip(markers, offsets, strict=True))
-    grid = figure.subplots(len(spaces), 2, squeeze=False)
-    for axes, space in zip(grid, spaces, strict=True):
-        for axis, (column, name) in zip(axes, COLUMNS.items(), strict=True):
-            for row in table[table["space"] == space].to_dict("records"):
-                point = axis.scatter(
-                    tasks.index(row["task"]) + offset_of[row["variant"]],
-                    row[column],
-                    color=colours[row["task"]],
-                    marker=markers[row["variant"]],
-                    s=24,
-                )
-                drawing.tip(point, f"{row['run']}: {row[column]:.4g}")
-            axis.set(title=f"{name}, {space}", xticks=range(len(tasks)), xticklabels=tasks)
-            axis.margins(x=0.15, y=0.2)
-    return drawing
-
-
-def _equidistance(table: pd.DataFrame) -> Iterator[str]:
-    if table.empty:
-        return
-    model_input = table[(table["space"] == "model input") & table["low"].notna()]
-    for variant, group in model_input.groupby("variant", sort=False):
-        low, high = group["low"].min(), group["high"].max()
+        distance_start = "0" if alike else format_range(group["initial_mean_squared_distance"], ".3g")
         yield (
-            f"Initialised from {variant}, the distances (model input) between prompts of one task have a coefficient of "
-            f"variation of {format_range(group['coefficient_of_variation'])} (intervals within "
-            f"{format_interval(100 * low, 100 * high, '.0f')}%): "
-            f"{'nearly equidistant' if high < NEARLY_EQUIDISTANT else 'not shown to be nearly equidistant'}."
+            f"Initialised from {variant}, a task's prompts have a mean norm (raw) of {format_range(group['mean_norm'], '.3g')} "
+            f"(untrained: {format_range(group['initial_mean_norm'], '.3g')}). The variance of the norms over "
+            f"{format_range(group['runs'], '.0f')} runs is {format_range(group['norm_variance'], '.2g')} (untrained: "
+            f"{norm_start}), and the mean squared distance to the task's mean prompt "
+            f"{format_range(group['mean_squared_distance'], '.3g')} (untrained: {distance_start})."
         )
 
 
@@ -135,19 +117,100 @@ def _growth(table: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _digest(table: pd.DataFrame) -> pd.DataFrame:
+def _caption(table: pd.DataFrame) -> str:
+    raw = table[table["space"] == "raw"]
+    grown = (raw["norm"] > raw["initial_norm"]).sum()
+    return (
+        f"The norm (raw) of a tuned prompt (filled) is larger than that of its untrained start (hollow) in {grown} of "
+        f"{len(raw)} runs; the ratio is {raw['norm'].div(raw['initial_norm']).mean():.2f} on average."
+    )
+
+
+def _distance_figure(study: Study, distances: pd.DataFrame, alignment: str) -> dict[str, Drawing]:
+    """The mean distance of two prompts by their tasks, for the first variant; raw. Empty with one task."""
+    variant = study.labels["variant"].iloc[0]
+    kept = without_copies(study.labels, [prompt.matrix for prompt in study.prompts])
+    runs = kept["run"][kept["variant"] == variant]
+    pairs = distances[
+        (distances["space"] == "raw") & distances["first"].isin(runs) & distances["second"].isin(runs)
+    ]
+    swapped = pairs.rename(columns={"first_task": "second_task", "second_task": "first_task"})
+    means = pd.concat([pairs, swapped]).groupby(["first_task", "second_task"])["distance"].mean()
+    tasks = list(dict.fromkeys(kept["task"][kept["variant"] == variant]))
+    if len(tasks) < 2:
+        return {}
+    drawing = heat_map(
+        pd.DataFrame(
+            {"source": first, "target": second, "distance": means.get((first, second), np.nan)}
+            for first, second in product(tasks, tasks)
+        ),
+        "distance",
+        f"Mean distance of two prompts, raw\n({alignment}, from {variant})",
+        label="‖A − B‖ / √rows",
+        axes=("task", "task"),
+    )
+    same = pairs["first_task"] == pairs["second_task"]
+    means_of = {
+        name: pairs.loc[which, ["distance", "initial_distance"]].mean()
+        for name, which in (("different tasks", ~same), ("one task", same))
+        if which.any()
+    }
+    parts = [
+        f"{significant(mean['distance'])} if they are of {name} (their untrained starts: "
+        f"{significant(mean['initial_distance'])})"
+        for name, mean in means_of.items()
+    ]
+    drawing.caption = (
+        f"The mean distance (raw) of two prompts initialised from {variant} is {' and '.join(parts)}."
+    )
+    return {"distances": drawing}
+
+
+def _digest(spread: pd.DataFrame, published: list[PublishedNorms]) -> pd.DataFrame:
+    """A line per task and variant, and one per published line of these tasks."""
+    raw = spread[spread["space"] == "raw"]
+    model_input = {
+        (row["task"], row["variant"]): row
+        for row in spread[spread["space"] == "model input"].to_dict("records")
+    }
     lines = []
-    for (task, variant), group in table.groupby(["task", "variant"], sort=False):
-        raw, model_input = group[group["space"] == "raw"], group[group["space"] == "model input"]
-        lines.append(
+    for task, group in raw.groupby("task", sort=False):
+        for row in group.to_dict("records"):
+            lines.append(
+                {
+                    "task": task,
+                    "prompts": f"{row['runs']} from {row['variant']}",
+                    "norm (raw)": significant(row["mean_norm"]),
+                    "variance of norms (raw)": _variance(row),
+                    "squared distance to mean prompt (raw)": significant(row["mean_squared_distance"]),
+                    "untrained: norm, variance, squared distance (raw)": ", ".join(
+                        (
+                            significant(row["initial_mean_norm"]),
+                            significant(row["initial_norm_variance"]),
+                            significant(row["initial_mean_squared_distance"]),
+                        )
+                    ),
+                    "variance of norms (model input)": _variance(model_input[task, row["variant"]]),
+                }
+            )
+        lines += [
             {
                 "task": task,
-                "initialised from": variant,
-                "norm (raw)": f"{raw['norm'].mean():.2f} ± {raw['norm'].std(ddof=0):.2f}",
-                "mean (raw)": f"{raw['mean'].mean():.4f}",
-                "variance (raw)": f"{raw['variance'].mean():.4f}",
-                "norm (model input)": f"{model_input['norm'].mean():.2f} ± {model_input['norm'].std(ddof=0):.2f}",
-                "variance (model input)": f"{model_input['variance'].mean():.4f}",
+                "prompts": line.source,
+                "norm (raw)": significant(line.norm),
+                "variance of norms (raw)": significant(line.variance),
+                "squared distance to mean prompt (raw)": "–",
+                "untrained: norm, variance, squared distance (raw)": "–",
+                "variance of norms (model input)": "–",
             }
-        )
+            for line in published
+            if line.task == task
+        ]
     return pd.DataFrame(lines)
+
+
+def _variance(row: Mapping[Hashable, Any]) -> str:
+    if row["runs"] < 2:
+        return "–"
+    low, high = (significant(row[f"norm_variance_{end}"], 2) for end in ("low", "high"))
+    return f"{significant(row['norm_variance'], 2)} [{low}, {high}]"

@@ -7,14 +7,21 @@ import pandas as pd
 from jaxtyping import Bool
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
+from softprompt.analysis.copies import prompt_key
 from softprompt.analysis.scores import score_table, steps_to_level_table, task_table
+from softprompt.analysis.starts import score_differences, sooner_test
 from softprompt.report.drawing import STYLE, Drawing
-from softprompt.report.formatting import format_interval, format_range
-from softprompt.report.registry import Section, section
+from softprompt.report.formatting import format_interval, format_range, format_runs
+from softprompt.report.registry import Claim, Question, Section, Verdict, section
 from softprompt.report.style import colour_of
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
+
+PANELS_ACROSS = 4  # in the figure
+EQUAL_WITHIN = 5.0  # points of exact match: scores that differ by less are called alike
+SIGNIFICANT = 0.05
 
 
 @section(place=10)
@@ -28,7 +35,10 @@ def scores(study: Study, settings: AnalysisSettings) -> Section:
         answers = study.answers([[study.prompts[index].matrix] for index in indices], task)
         for index, of_run in zip(indices, answers, strict=True):
             correct[study.labels["run"][index]] = of_run.exact_match[0]
-    tasks = task_table(runs, correct)
+    keys = {
+        run: prompt_key(prompt.matrix) for run, prompt in zip(study.labels["run"], study.prompts, strict=True)
+    }
+    tasks = task_table(runs, correct, keys)
     curves = study.learning_curves.merge(
         runs[["run", "task", "no_prompt", "instruction"]], on=["run", "task"]
     )
@@ -37,28 +47,33 @@ def scores(study: Study, settings: AnalysisSettings) -> Section:
         title="Scores",
         how=(
             "Exact match on the validation set: greedy generation writes the right answer and ends there. The 95% interval "
-            "of a task resamples its runs and its examples (with one run, examples only; if all examples agree, it is "
-            "Wilson's interval). The interval of a single run (scores.csv) is Wilson's, over examples. The level of a "
-            "task is 95% of the best exact match of any of its runs. Level and curves are measured on the examples that "
-            "select the best step, which are the validation set unless data.holdout is set. In the figure thin lines are "
-            "runs and thick lines their mean, in which a run that has stopped keeps its last value."
+            "of a task is for new runs on new examples, from the variance between runs and between examples and Student's t "
+            "(with one run, for new examples only: Wilson's interval). Runs with exactly the same prompt count once. The "
+            "interval of a single run (scores.csv) is Wilson's, over examples. The level of a task is 95% of the "
+            "best exact match of any of its runs. Level and curves are measured on the examples that select the best step, "
+            "which are the validation set unless data.holdout is set. In the figure thin lines are runs and thick lines "
+            "their mean, in which a run that has stopped keeps its last value."
         ),
         findings=[*_tuned(tasks), *_steps_to_level(steps), *_untrained(runs)],
         digest=_digest(tasks, steps),
-        drawings={"learning_curves": _figure(curves)},
+        claims=list(_claims(tasks, curves)),
+        drawings={"learning_curves": _figure(curves, _caption(steps))},
         tables={"scores_by_task": tasks, "steps_to_level": steps, "scores": runs},
     )
 
 
 @rc_context(STYLE)
-def _figure(curves: pd.DataFrame) -> Drawing:
+def _figure(curves: pd.DataFrame, caption: str) -> Drawing:
     """Exact match by step, a panel per task: a thin line per run, a thick line for the mean of a variant's runs."""
     tasks = list(dict.fromkeys(curves["task"]))
-    figure = Figure(figsize=(2.4 * len(tasks) + 0.6, 2.5), layout="constrained")
-    drawing = Drawing(figure)
-    axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    columns = min(len(tasks), PANELS_ACROSS)
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.2), layout="constrained")
+    drawing = Drawing(figure, caption=caption)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     colours = colour_of(list(curves["variant"]))
-    for axis, task in zip(axes, tasks, strict=True):
+    first_step = curves.loc[curves["step"] > 0, "step"].min()
+    for axis, task in zip(panels.flat, tasks, strict=False):
         of_task = curves[curves["task"] == task]
         for (variant, run), points in of_task.groupby(["variant", "run"], sort=False):
             (line,) = axis.plot(
@@ -74,10 +89,61 @@ def _figure(curves: pd.DataFrame) -> Drawing:
             )
         for name, style in (("no_prompt", ":"), ("instruction", "--")):
             axis.axhline(of_task[name].iloc[0], color="#555555", ls=style, lw=1, label=name.replace("_", " "))
-        axis.set(title=task, xlabel="step", ylim=(-0.02, 1.04))
-    axes[0].set_ylabel("exact match")
-    axes[-1].legend(loc="lower right", fontsize=7)
+        axis.set(title=task, ylim=(-0.02, 1.04))
+        if np.isfinite(first_step):
+            # Logarithmic from the first evaluated step on; step 0 stands left of it.
+            axis.set_xscale("symlog", base=2, linthresh=first_step, linscale=0.6)
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    for axis in panels.flat[len(tasks) :]:
+        axis.set_axis_off()
+    for axis in panels[:, 0]:
+        axis.set_ylabel("exact match")
+    for axis in panels[-1]:
+        axis.set_xlabel("step")
+    panels.flat[len(tasks) - 1].legend(loc="lower right", fontsize=7)
     return drawing
+
+
+def _caption(steps: pd.DataFrame) -> str:
+    parts = [
+        f"from {variant}, {format_range(group['initial_exact_match'])} before the first step and "
+        f"{format_range(group['best_exact_match'])} at best"
+        for variant, group in steps.groupby("variant", sort=False)
+    ]
+    return f"Exact match by step (logarithmic), means over runs: {'; '.join(parts)}."
+
+
+def _claims(tasks: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Claim]:
+    """Does the start matter? The study's claims, for the first variant against each other one."""
+    first, *others = dict.fromkeys(tasks["variant"])
+    for other in others:
+        differences = score_differences(tasks, first, other)
+        if differences.empty:
+            continue
+        higher, lower = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
+        least, most = differences["low"].min(), differences["high"].max()
+        half = len(differences) / 2
+        alike = least > -EQUAL_WITHIN and most < EQUAL_WITHIN
+        yield Claim(
+            Question.STABILITY,
+            f"Prompts that start from {first} end with higher scores than prompts that start from {other}.",
+            Verdict.HOLDS if higher > half else Verdict.FAILS if alike or lower > half else Verdict.OPEN,
+            f"Difference in exact match: {format_range(differences['difference'], '+.1f')} points; the interval lies above 0 "
+            f"on {higher} of {len(differences)} tasks and below 0 on {lower}"
+            + (f", and within ±{EQUAL_WITHIN} points on all." if alike else ".")
+            + f" All intervals together: {format_interval(least, most, '+.1f')}.",
+        )
+        test = sooner_test(curves, first, other)
+        decided = test["p"] <= SIGNIFICANT
+        yield Claim(
+            Question.STABILITY,
+            f"Prompts that start from {first} get there in fewer steps.",
+            Verdict.OPEN if not decided else Verdict.HOLDS if test["share"] > 0.5 else Verdict.FAILS,
+            f"In {test['share']:.0%} of the pairs of runs, the one from {first} reaches the task's level first (50% if the "
+            f"start made no difference; p={test['p']:.4f} by shuffling runs within {test['tasks']} tasks). The level is 95% "
+            "of the task's best exact match.",
+            "learning_curves",
+        )
 
 
 def _tuned(tasks: pd.DataFrame) -> Iterator[str]:
@@ -130,7 +196,7 @@ def _digest(tasks: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
                 "tuned": f"{row['tuned']:.1%}",
                 "95% interval": format_interval(100 * row["low"], 100 * row["high"], ".0f"),
                 "median steps to level": _steps(median_steps[row["task"], row["variant"]]),
-                "runs": row["runs"],
+                "runs": format_runs(row["runs"], row["distinct_runs"]),
                 "n": row["n"],
             }
             for row in tasks.to_dict("records")

@@ -1,6 +1,6 @@
 """Similarity of the prompts of two tasks, and whether it correlates with transfer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from softprompt.analysis.best_source import best_source_hits
+from softprompt.analysis.mantel import mantel_table
 from softprompt.analysis.similarity import MEASURES, activity_overlap, as_matrix, similarity_table
-from softprompt.analysis.statistics import mantel
 from softprompt.report.drawing import STYLE, Drawing
 from softprompt.report.heat_map import heat_map
-from softprompt.report.registry import Section, section
+from softprompt.report.registry import Claim, Question, Section, Verdict, section
 from softprompt.report.sections.transfer import transfer_grid
 from softprompt.report.style import LINE, colour_of
 from softprompt.settings import AnalysisSettings
@@ -20,6 +21,8 @@ from softprompt.study import SPACES, Study
 
 # Name, space, function, and what the function compares for each run.
 Measure = tuple[str, str, Callable[..., float], list[Any]]
+
+SIGNIFICANT = 0.05
 
 
 @section(place=100)
@@ -29,24 +32,24 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
         return None
     transfer = transfer_grid(study)
     transfer = transfer[transfer["score"] == "exact match"]
-    similarities, correlations, drawn = [], [], {}
+    similarities: list[pd.DataFrame] = []
+    correlations, drawn = [], {}
     for variant, group in study.labels.groupby("variant", sort=False):
         tasks = list(dict.fromkeys(group["task"]))
         gains = transfer[transfer["variant"] == variant]
-        gain_matrix = as_matrix(gains, "gain")
+        tables = {}
         for measure, space, function, items in _measures(study, list(group.index)):
             table = similarity_table(list(group["task"]), items, measure, function)
-            table = table.assign(variant=variant, space=space)
-            similarities.append(table)
+            tables[measure, space] = table.assign(variant=variant, space=space)
+        similarities += tables.values()
+        if len(tasks) < 3:
+            continue
+        for line in _correlations(tables, gains, tasks):
+            correlations.append({"variant": variant, **line})
+            table = tables[line["measure"], line["space"]]
             pairs = table.merge(gains[["source", "target", "gain"]], on=["source", "target"])
             pairs = pairs[pairs["source"] != pairs["target"]]
-            if pairs["source"].nunique() < 3:
-                continue
-            matrices = (as_matrix(table, "similarity"), gain_matrix)
-            correlation = mantel(*(matrix.loc[tasks, tasks].to_numpy() for matrix in matrices))
-            label = {"measure": measure, "space": space, "variant": variant}
-            correlations.append(label | correlation | _most_similar_is_best(pairs))
-            drawn[variant, space, measure] = pairs, correlation
+            drawn[variant, line["space"], line["measure"]] = pairs, line
     table = pd.concat(similarities, ignore_index=True)
     correlation_table = pd.DataFrame(correlations)
     default = f"frobenius ({settings.alignment})"
@@ -63,10 +66,12 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
             "Frobenius distances need prompts of equal length: the figures use the alignment "
             f"'{settings.alignment}', similarity.csv has all. Activity is the cosine between the patterns of active "
             "feed-forward neurons at an end-of-sequence token behind the two prompts. p is Mantel's permutation test over "
-            "tasks, exact up to seven tasks; with four it cannot fall below 1/24. The table above leaves out the model "
-            "input; similarity_correlation.csv has all."
+            "tasks, exact up to seven tasks; with four it cannot fall below 1/24. The corrected p takes into account that all "
+            "measures of a variant were tried (max-T, Westfall and Young 1993). Chance is a source drawn at random for each "
+            "target. The table above leaves out the model input; similarity_correlation.csv has all."
         ),
         findings=list(_findings(correlation_table, default)),
+        claims=list(_claims(correlation_table, default, first, drawings)),
         digest=_digest(correlation_table),
         drawings=drawings,
         tables={"similarity_correlation": correlation_table, "similarity": table},
@@ -85,17 +90,30 @@ def _measures(study: Study, indices: list[int]) -> Iterator[Measure]:
         yield "activity", "neurons", activity_overlap, activity
 
 
-def _most_similar_is_best(pairs: pd.DataFrame) -> dict[str, int]:
-    """For how many targets the most similar other task is the only one whose prompts gain most."""
-    hits = 0
-    for _, group in pairs.groupby("target"):
-        most_similar = group.sort_values("similarity").iloc[-1]
-        hits += (group["gain"] >= most_similar["gain"]).sum() == 1
-    return {"most_similar_is_best": int(hits), "targets": pairs["target"].nunique()}
+def _correlations(
+    tables: Mapping[tuple[str, str], pd.DataFrame], gains: pd.DataFrame, tasks: list[str]
+) -> list[dict[str, Any]]:
+    """Each measure's correlation with the gains, and how often the most similar task is the best source.
+
+    Args:
+        tables: similarities by measure and space.
+        gains: by source and target.
+        tasks: those of the runs that are compared.
+    """
+    gain = as_matrix(gains, "gain").loc[tasks, tasks].to_numpy()
+    matrices = {
+        f"{measure}, {space}": as_matrix(table, "similarity").loc[tasks, tasks].to_numpy()
+        for (measure, space), table in tables.items()
+    }
+    tests = mantel_table(matrices, gain).set_index("measure")
+    return [
+        {"measure": measure, "space": space, **dict(tests.loc[name]), **best_source_hits(matrix, gain)}
+        for (measure, space), (name, matrix) in zip(tables, matrices.items(), strict=True)
+    ]
 
 
 @rc_context(STYLE)
-def _figure(pairs: pd.DataFrame, correlation: dict[str, float], measure: str) -> Drawing:
+def _figure(pairs: pd.DataFrame, correlation: dict[str, Any], measure: str) -> Drawing:
     """A point per ordered pair of different tasks."""
     figure = Figure(figsize=(4.4, 3.2), layout="constrained")
     drawing = Drawing(figure)
@@ -127,14 +145,43 @@ def _findings(table: pd.DataFrame, default: str) -> Iterator[str]:
             yield (
                 f"Initialised from {variant}, Frobenius similarity (raw) and transfer have a rank correlation of "
                 f"{row['spearman']:+.2f} (p={row['p']:.2f}); the most similar task is the best source for "
-                f"{row['most_similar_is_best']} of {row['targets']} tasks. The strongest of all {len(group)} measures is "
-                f"{_strongest(group)}, not corrected for trying {len(group)}."
+                f"{_hits(row)} (at least so many: p={row['p_by_chance']:.2f}). The strongest of all {len(group)} measures is "
+                f"{_strongest(group)}."
             )
+
+
+def _claims(
+    table: pd.DataFrame, default: str, variant: str, drawings: Mapping[str, Drawing]
+) -> Iterator[Claim]:
+    """The question of the reference study, on its own measure (Frobenius, raw) and the first variant."""
+    if table.empty:
+        return
+    of_variant = table[(table["variant"] == variant) & np.isfinite(table["spearman"])]
+    of_default = of_variant[(of_variant["measure"] == default) & (of_variant["space"] == "raw")]
+    for row in of_default.to_dict("records"):
+        shown = row["p_adjusted"] <= SIGNIFICANT and row["spearman"] > 0
+        yield Claim(
+            Question.TRANSFER,
+            "Tasks whose prompts are more similar transfer better.",
+            Verdict.HOLDS if shown else Verdict.OPEN,
+            f"Frobenius similarity (raw, from {variant}) and gain: rank correlation {row['spearman']:+.2f} (p={row['p']:.2f}; "
+            f"corrected for trying {len(of_variant)} measures: {row['p_adjusted']:.2f}). No p can be below "
+            f"{row['smallest_p']:.2g} with so many tasks. The most similar task is the best source for {_hits(row)}.",
+            "similarity_vs_transfer" if "similarity_vs_transfer" in drawings else None,
+        )
 
 
 def _strongest(group: pd.DataFrame) -> str:
     row = group.sort_values("spearman", key=abs).iloc[-1]
-    return f"{row['measure']} ({row['space']}) with {row['spearman']:+.2f} (p={row['p']:.2f})"
+    return (
+        f"{row['measure']} ({row['space']}) with {row['spearman']:+.2f} (p={row['p']:.2f}; "
+        f"corrected for trying {len(group)}: p={row['p_adjusted']:.2f})"
+    )
+
+
+def _hits(row: dict[Hashable, Any]) -> str:
+    """`2 of 4, by chance 1.3`."""
+    return f"{row['most_similar_is_best']} of {row['targets']}, by chance {row['expected_by_chance']:.1f}"
 
 
 def _digest(table: pd.DataFrame) -> pd.DataFrame | None:
@@ -148,7 +195,8 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame | None:
                 "initialised from": row["variant"],
                 "rank correlation": f"{row['spearman']:+.2f}" if np.isfinite(row["spearman"]) else "–",
                 "p": f"{row['p']:.2f}" if np.isfinite(row["p"]) else "–",
-                "most similar is best source": f"{row['most_similar_is_best']} of {row['targets']}",
+                "corrected p": f"{row['p_adjusted']:.2f}" if np.isfinite(row["p_adjusted"]) else "–",
+                "most similar is best source": _hits(row),
             }
             for row in table[table["space"] != "model input"].to_dict("records")
         ]
