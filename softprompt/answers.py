@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.progress import track
 from safetensors.numpy import load, save
@@ -27,7 +27,8 @@ class Answers:
     """How P prompts do on E examples."""
 
     exact_match: Bool[np.ndarray, "P E"]  # greedy generation writes the right answer
-    rank_correct: Bool[np.ndarray, "P E"]  # the right answer is the most likely of the task's answers
+    rank_correct: Bool[np.ndarray, "P E"]  # the right answer is the most likely of the examples' answers
+    most_likely: Int[np.ndarray, "P E"]  # the index of the most likely answer
     loss: Float[np.ndarray, "P E"]  # of the right answer, nats summed over its tokens
 
 
@@ -55,7 +56,7 @@ class AnswerCache:
         Args:
             groups: prompts whose answers are stored together.
             examples: E labelled examples of one task.
-            context: what tells the examples and the model from others, as plain values.
+            context: what tells the examples, their answers and the model from others, as plain values.
             task: for the progress bar.
         """
         stored = [field.name for field in fields(Answers)]

@@ -45,6 +45,7 @@ class Outcomes:
 
     exact_match: Bool[Tensor, "E"]  # greedy generation writes the right answer
     rank_correct: Bool[Tensor, "E"]  # the right answer is the most likely of the task's answers
+    most_likely: Int[Tensor, "E"]  # the index of the most likely answer
     loss: Float[Tensor, "E"]  # of the right answer, nats summed over its tokens
 
 
@@ -70,6 +71,7 @@ class AnswerScores:
         return Outcomes(
             exact_match=self.written[rows, labels],
             rank_correct=self.most_likely == labels,
+            most_likely=self.most_likely,
             loss=-self.log_probability[rows, labels],
         )
 

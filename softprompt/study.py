@@ -27,7 +27,7 @@ from softprompt.runs import Run, find_runs, identity
 from softprompt.runs.find import unfinished_runs
 from softprompt.runs.run import METRICS
 from softprompt.settings import AnalysisSettings, DataSettings, Settings, TaskSettings
-from softprompt.tasks import render
+from softprompt.tasks import Rendered, render
 
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
 
@@ -45,6 +45,7 @@ class Target:
     """A task's validation set, as the runs of a sweep used it."""
 
     task: TaskSettings
+    rendered: list[Rendered]
     examples: list[Example]
     fingerprint: dict[str, str]
 
@@ -178,11 +179,13 @@ class Study:
         records = read_records(data, task)
         rendered = [render(task, record) for record in records.splits["validation"]]
         examples = tokenise(task, rendered, self.backbone.tokenizer, self.backbone.table_rows)
+        self._check_lengths(examples)
+        return Target(task, rendered, examples, dict(records.fingerprint))
+
+    def _check_lengths(self, examples: list[Example]) -> None:
         # Every prompt is tried on every task.
-        check_lengths(
-            examples, max(len(prompt.matrix) for prompt in self.prompts), self.backbone.context_length
-        )
-        return Target(task, examples, dict(records.fingerprint))
+        longest = max(len(prompt.matrix) for prompt in self.prompts)
+        check_lengths(examples, longest, self.backbone.context_length)
 
     def in_space(self, rows: Float[Tensor, "n d"], space: Space) -> Float[Tensor, "n d"]:
         """Raw rows, converted to a space."""
@@ -227,23 +230,52 @@ class Study:
     def _special_tokens(self) -> set[int]:
         return set(self.backbone.tokenizer.all_special_ids)
 
-    def answers(self, groups: Sequence[Group], target: str, examples: int | None = None) -> list[Answers]:
+    def answers(
+        self,
+        groups: Sequence[Group],
+        target: str,
+        examples: int | None = None,
+        answers_of: str | None = None,
+    ) -> list[Answers]:
         """What the prompts of each group answer on a task's validation set.
 
         Args:
             groups: prompts whose answers are stored together, in `<sweep>/analysis/cache`.
             target: the task.
             examples: how many validation examples, evenly spaced; None means all.
+            answers_of: a task whose answers stand behind the texts, too. An answer's index is then among the target's
+                answers followed by those that only the other task has.
+
+        Raises:
+            UserError: the other task's answers cannot be put behind the target's texts, or are too long there.
         """
         target_set = self.targets[target]
         indices = self.example_indices(target, examples)
-        context = [
+        context: list[object] = [
             asdict(target_set.task),
             target_set.fingerprint,
             self._model_hash,
             str(self.backbone.dtype),
         ]
-        return self._answer_cache.answers(groups, [target_set.examples[i] for i in indices], context, target)
+        of_target = target_set.examples
+        others = set(self.targets[answers_of or target].task.verbalizers) - set(target_set.task.verbalizers)
+        if answers_of is not None and others:
+            context.append(list(self.targets[answers_of].task.verbalizers))
+            of_target = self._with_answers_of(target, answers_of)
+        return self._answer_cache.answers(groups, [of_target[i] for i in indices], context, target)
+
+    def _with_answers_of(self, target: str, other: str) -> list[Example]:
+        """A task's validation examples, with the answers of another task after their own."""
+        target_set = self.targets[target]
+        behind_same_texts = tokenise(
+            self.targets[other].task, target_set.rendered, self.backbone.tokenizer, self.backbone.table_rows
+        )
+        examples = [
+            example.with_answers(behind.answers)
+            for example, behind in zip(target_set.examples, behind_same_texts, strict=True)
+        ]
+        self._check_lengths(examples)
+        return examples
 
     def example_indices(self, target: str, examples: int | None) -> Int[np.ndarray, "E"]:
         """Which of a task's validation examples `answers` takes, in ascending order."""

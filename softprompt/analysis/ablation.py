@@ -16,6 +16,7 @@ from softprompt.analysis.bootstrap import Weights, crossed_weights, percentile_i
 
 Matrix = Float[Tensor, "_ d"]
 MINIMUM_ROWS = 5
+NEGLIGIBLE = 0.01  # nats per answer
 EDITS = ("dropped", "initial row", "nearest token", "mean embedding")
 
 
@@ -70,6 +71,17 @@ def ablation_table(
             "exact_match_change": 100 * (correct.astype(float) - unedited[0]).mean(1),
         }
     )
+
+
+def without_negligible_rows(prompt: Float[Tensor, "n d"], dropped: pd.DataFrame) -> Matrix:
+    """The prompt without all rows that cost less than `NEGLIGIBLE` when they are dropped one at a time.
+
+    Args:
+        prompt: the tuned prompt.
+        dropped: one line per row, with `row` and `loss_change` (nats per answer).
+    """
+    needed = dropped[dropped["loss_change"] >= NEGLIGIBLE]["row"]
+    return prompt[sorted(needed)]
 
 
 def kept_vs_others_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ Copies answer alike because they are one prompt. Counted as several, they would 
 
 from collections.abc import Sequence
 
+import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,3 +26,14 @@ def first_of_each(keys: Sequence[str]) -> list[int]:
     for position, key in enumerate(keys):
         first.setdefault(key, position)
     return list(first.values())
+
+
+def without_copies(labels: pd.DataFrame, prompts: Sequence[Float[Tensor, "_ d"]]) -> pd.DataFrame:
+    """The lines of `labels` without those whose prompt is an exact copy of an earlier one of its task and variant.
+
+    Args:
+        labels: one line per prompt, with `task` and `variant`. The lines that stay keep their index.
+        prompts: R matrices, in the order of the lines.
+    """
+    keys = labels[["task", "variant"]].assign(prompt=[prompt_key(prompt) for prompt in prompts])
+    return labels[~keys.duplicated()]

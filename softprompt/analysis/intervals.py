@@ -1,18 +1,21 @@
-"""95% intervals of means and ratios over runs and examples.
+"""95% intervals of means and ratios over runs and examples, and the p that goes with them.
 
 Runs and examples are both random and crossed: every run is scored on every example. The variance of the mean is estimated
-from the mean squares of the two-way table with one value per cell (Brennan 2001, Generalizability Theory, chapter 3;
-Gallas 2006 for readers who all read the same cases).
+from the mean squares of the two-way table with one value per cell (Brennan 2001, Generalizability Theory; Gallas
+2006 for readers who all read the same cases).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import brentq
 from scipy.special import expit, logit, stdtrit
 from scipy.stats import binomtest, norm
 
-Z2 = float(norm.ppf(0.975)) ** 2  # 3.84
+Z = float(norm.ppf(0.975))  # 1.96
+Z2 = Z**2  # 3.84
+LARGEST_Z = 10.0  # p = 2e-23: smaller ones are not told apart
 FEW = 2.0  # examples
 
 
@@ -118,8 +121,34 @@ def ratio_interval(
     return float(ratio - width), float(ratio + width)
 
 
-def _squared_parts(values: Float[np.ndarray, "R E"]) -> tuple[float, float]:
+def p_of_mean(values: Float[np.ndarray, "R E"]) -> float:
+    """p (two-sided) of the mean over R runs and E examples being 0, for new runs on new examples.
+
+    It is 1 less the largest level at which the interval mean ± half width excludes 0. The half width has the variance
+    components of `mean_interval`, with the quantiles of that level, on the scale of the values and without limits (as
+    `ratio_interval` with a denominator of 1). `mean_interval` itself cannot be inverted for gains: if the score without a
+    prompt is 0, no gain can be negative, and one right answer would already exclude a gain of 0 at every level. Here a
+    gain on a few examples counts as little as if they could have been lost: with one run, 4 of 200 examples have p > 0.05
+    and 5 have p < 0.05, about as in a sign test, for which it is 5 and 6.
+
+    Args:
+        values: one value per run and example, between -1 and 1.
+    """
+    distance = abs(float(values.mean())) * values.shape[1]
+
+    def outside(z: float) -> float:
+        return float(sum(_squared_parts(values, z)) - distance**2)
+
+    if distance == 0:
+        return 1.0
+    z = brentq(outside, 0.0, LARGEST_Z) if outside(LARGEST_Z) > 0 else LARGEST_Z
+    return float(2 * norm.sf(z))
+
+
+def _squared_parts(values: Float[np.ndarray, "R E"], z: float = Z) -> tuple[float, float]:
     """Squares of the parts of runs and of examples in half the width of an interval of E times the mean.
+
+    `z` is the normal quantile of the interval's level, by default 95%.
 
     With the mean squares of runs, of examples and of the rest, the variance of the mean is (MS_R + MS_E - MS_RE) / (R·E).
     MS_R has R - 1 degrees of freedom, and its part has the factor t² of so many; the others have z² (Howe 1974). A single
@@ -135,14 +164,15 @@ def _squared_parts(values: Float[np.ndarray, "R E"]) -> tuple[float, float]:
     ms_run = examples**2 / runs * (by_run**2).sum() / max(runs - 1, 1)
     ms_example = (by_example**2).sum()
     ms_rest = (rest**2).sum() / runs / max(runs - 1, 1)
-    t2 = stdtrit(runs - 1, 0.975) ** 2 if runs > 1 else Z2
-    of_runs = max(0.0, t2 * ms_run - Z2 * ms_rest)
-    of_examples = Z2 * max(ms_example, ms_rest)
+    z2 = z**2
+    t2 = stdtrit(runs - 1, norm.sf(z)) ** 2 if runs > 1 else z2
+    of_runs = max(0.0, t2 * ms_run - z2 * ms_rest)
+    of_examples = z2 * max(ms_example, ms_rest)
     # A few answers that differ from the others tell nothing about what runs or examples have in common. They count as
     # if all runs agreed on each example, which has this variance. Otherwise the second different answer could give a
     # narrower interval than the first. FEW and the powers were chosen by simulation, not derived.
     agreed = examples * values.var()
     if agreed:
         of_runs /= 1 + (FEW / agreed) ** 8
-        of_examples += (Z2 * agreed - of_examples) / (1 + (agreed / FEW) ** 2)
-    return float(of_runs), float(of_examples + Z2**2 / 4)  # Wilson's term: what z² examples add
+        of_examples += (z2 * agreed - of_examples) / (1 + (agreed / FEW) ** 2)
+    return float(of_runs), float(of_examples + z2**2 / 4)  # Wilson's term: what z² examples add

@@ -69,7 +69,7 @@ def readings_table(
         short lists, so `words` is the mean length of a list, `found` the mean number of true words in it, and `answers` the
         mean share of a task's answers. `initial` is the same
         reading of the prompts before tuning, `difference` the mean over runs of tuned minus initial, with its interval.
-        For each vocabulary `chance`, `chance_high` and `p` as in `precision_at_k`, and `p_holm`, corrected over the
+        For each vocabulary `chance`, `chance_high` and `p` as in `against_chance`, and `p_holm`, corrected over the
         readings of the line's task and variant.
     """
     lines = []

@@ -10,23 +10,6 @@ from scipy.stats import chi2
 from torch import Tensor
 
 
-def without_copies(labels: pd.DataFrame, prompts: Sequence[Float[Tensor, "_ d"]]) -> pd.DataFrame:
-    """The lines of `labels` without those whose prompt is an exact copy of an earlier one of its task and variant.
-
-    Runs that start alike and keep their initial prompt have the same prompt; counted several times, it would pass for a
-    small spread of what was learned.
-
-    Args:
-        labels: one line per prompt, with `task` and `variant`. The lines that stay keep their index.
-        prompts: R matrices, in the order of the lines.
-    """
-    keys = [
-        (task, variant, prompt.numpy().tobytes())
-        for task, variant, prompt in zip(labels["task"], labels["variant"], prompts, strict=True)
-    ]
-    return labels[~pd.Series(keys, index=labels.index).duplicated()]
-
-
 def spread_table(labels: pd.DataFrame, prompts: Sequence[Float[Tensor, "_ d"]]) -> pd.DataFrame:
     """Mean norm of each task's prompts, and two measures of how much the prompts differ between runs.
 

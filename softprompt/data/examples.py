@@ -1,7 +1,7 @@
 """Tokenises rendered records into examples: token ids of a text and of every answer of the task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from softprompt.errors import UserError
@@ -30,6 +30,10 @@ class Example:
         """Token ids of the right answer. Only for examples with a label (train and validation records have one)."""
         assert self.label is not None, self.where
         return self.answers[self.label]
+
+    def with_answers(self, others: Sequence[tuple[int, ...]]) -> "Example":
+        """The example with its own answers first, then others that are not among them. The label stays."""
+        return replace(self, answers=tuple(dict.fromkeys([*self.answers, *others])))
 
     @property
     def length(self) -> int:

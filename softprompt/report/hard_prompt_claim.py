@@ -83,13 +83,13 @@ def _ranked(table: pd.DataFrame) -> Iterator[str]:
             "what it adds to exact match is that the model writes an answer."
         )
         return
-    parts = "; ".join(
-        f"{row['task']} from {row['variant']} {row['share_of_learned']:.0%}"
+    parts = ", ".join(
+        f"{row['share_of_learned']:.0%} for {row['task']} from {row['variant']}"
         for row in learned.to_dict("records")
     )
     yield (
-        "By rank accuracy, which does not count whether the model writes an answer at all, hard prompts keep of what tuning "
-        f"added: {parts}; elsewhere tuning is not shown to add any."
-        if len(learned) < len(table)
-        else f"By rank accuracy hard prompts keep of what tuning added: {parts}."
+        "Rank accuracy does not count whether the model writes an answer at all. In it, hard prompts keep this share of what "
+        f"tuning added: {parts}."
     )
+    if len(learned) < len(table):
+        yield "Elsewhere tuning is not shown to add any rank accuracy."

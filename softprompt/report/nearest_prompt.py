@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from softprompt.analysis.bootstrap import percentile_interval
+from softprompt.analysis.copies import without_copies
 from softprompt.analysis.geometry import distance_matrix
 from softprompt.analysis.nearest_prompt import nearest_prompts, same_label, same_label_by_chance, same_label_p
 from softprompt.analysis.random_prompts import random_prompts
-from softprompt.analysis.spread import without_copies
 from softprompt.report.registry import Claim, Question, Verdict
 from softprompt.study import Study
 

@@ -37,9 +37,11 @@ def render_page(title: str, lead: str, sections: Sequence[Section], provenance: 
     template = environment.get_template("page.html.jinja")
     names_spaces = [section.names_spaces for section in sections]
     answers = _answers(sections)
-    # A figure beside a claim is not shown again in its section.
-    beside_claims = {
-        (number, claim.drawing) for of_question in answers.values() for number, claim in of_question
+    # By question, the figures beside its claims: section and name. Several claims may share one. A figure that is shown
+    # there is not shown again in its section.
+    figures = {
+        question: list(dict.fromkeys((number, claim.drawing) for number, claim in claims if claim.drawing))
+        for question, claims in answers.items()
     }
     page = template.render(
         title=title,
@@ -47,7 +49,8 @@ def render_page(title: str, lead: str, sections: Sequence[Section], provenance: 
         answers=answers,
         classes={Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.OPEN: "open"},
         sections=sections,
-        beside_claims=beside_claims,
+        figures=figures,
+        beside_claims={place for of_question in figures.values() for place in of_question},
         spaces=SPACES,
         explain_spaces_in=names_spaces.index(True) if any(names_spaces) else None,
         provenance=provenance,

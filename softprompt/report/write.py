@@ -40,8 +40,8 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
             _write_files(folder, section)
         if name == "scores":
             console.print(score_screen(section.tables["scores_by_task"]))
-        else:
-            say(console, f"{section.title}: {next(iter(section.findings), section.how)}")
+        for claim in section.claims:
+            say(console, f"{claim.verdict.value + ':':16}{claim.says}")
     about = provenance(study, settings, sections)
     _remove_older_files(folder, about)
     write_atomically(folder / "analysis.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")

@@ -8,15 +8,18 @@ import re
 import shutil
 import subprocess
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from rich.console import Console
 from safetensors.numpy import load_file
+from scipy.stats import spearmanr
 
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
@@ -57,6 +60,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
         "words": ["entail,", "or"],
         "functional_words": {word: {"exact_match": 0.0, "rank_accuracy": 0.1 * len(word)} for word in WORDS},
         "functional_no_prompt": {"exact_match": 0.0, "rank_accuracy": 0.3},
+        "ceiling": 0.9,
     }
     (model / "truth.json").write_text(json.dumps({"cb": truth}))
     for task in ("cb", "rte", "copa"):
@@ -78,8 +82,8 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
     made = sweep / "analysis"
     tables = {path.stem for path in (made / "tables").glob("*.csv")}
     assert tables == {
-        "scores", "scores_by_task", "steps_to_level", "neighbours", "kept_rows", "precision", "ablation",
-        "kept_vs_others", "hard_prompt", "hard_prompt_texts", "projection", "nearest_prompt", "norms", "spread",
+        "scores", "scores_by_task", "steps_to_level", "neighbours", "kept_rows", "ablation",
+        "kept_vs_others", "dropped_together", "hard_prompt", "hard_prompt_texts", "projection", "nearest_prompt", "norms", "spread",
         "distances", "equidistance", "difficulty", "difficulty_spread", "difficulty_correlation",
         "published_correlation", "wordings", "transfer", "similarity", "similarity_correlation",
         "readings", "readings_by_words_of_task", "readings_words", "pruning", "pruning_fewest_rows", "interpolation",
@@ -90,15 +94,20 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
         "neighbours_cb",
         "neighbours_cb_all_runs",
         "ablation_cb",
+        "hard_prompt",
+        "readings",
         "readings_by_words_of_task",
         "pruning",
         "interpolation",
         "projection",
         "norms",
-        "distances",
         "transfer",
+        "transfer_rank",
+        "transfer_label_map_random",
         "similarity",
+        "similarity_random",
         "similarity_vs_transfer",
+        "similarity_vs_transfer_random",
     ):
         assert (made / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (made / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -123,6 +132,87 @@ def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
         runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
         tuned = sum(run["tuned"]["rank_accuracy"] for run in runs) / len(runs)
         assert row["with_prompt"] == pytest.approx(tuned, abs=1e-4)
+
+
+def test_the_accuracy_up_to_a_label_map_is_that_of_the_most_likely_answers(sweep: Path) -> None:
+    """From the model's own forward pass over prompt, text and each answer of both tasks."""
+    study = Study(sweep, Console(quiet=True), ANALYSIS)
+    grid = pd.read_csv(sweep / "analysis/tables/transfer.csv")
+    model, tokenizer = study.backbone.model, study.backbone.tokenizer
+    target, source = study.targets["rte"], study.targets["cb"]
+    names = list(dict.fromkeys([*target.task.verbalizers, *source.task.verbalizers]))
+    assert len(names) == 4  # both tasks answer "entailment"
+    shares = []
+    for index in study.labels.query("task == 'cb' and variant == 'random'").index:
+        written = []
+        for rendered in target.rendered:
+            scores = []
+            for name in names:
+                ids = tokenizer(f"{rendered.text} {name}", add_special_tokens=False)["input_ids"]
+                before = len(tokenizer(rendered.text, add_special_tokens=False)["input_ids"])
+                ids = torch.tensor([*ids, tokenizer.eos_token_id])
+                rows = torch.cat([study.prompts[index].matrix, model.get_input_embeddings()(ids)])
+                with torch.no_grad():
+                    likely = model(inputs_embeds=rows[None]).logits[0, -len(ids) - 1 : -1].log_softmax(-1)
+                scores.append(float(likely[range(before, len(ids)), ids[before:]].sum()))
+            written.append(int(np.argmax(scores)))
+        labels, right = [rendered.label for rendered in target.rendered], 0
+        for position, (answer, label) in enumerate(zip(written, labels, strict=True)):
+            fitted = [i for i in range(len(labels)) if (i - position) % 2]
+            counts = Counter(labels[i] for i in fitted if written[i] == answer)
+            overall = Counter(labels[i] for i in fitted)
+            right += label == min(range(2), key=lambda name: (-counts[name], -overall[name], name))
+        shares.append(right / len(labels))
+    row = grid[
+        (grid["source"] == "cb") & (grid["target"] == "rte") & (grid["variant"] == "random")
+        & (grid["score"] == "accuracy up to a label map")
+    ]  # fmt: skip
+    assert row["with_prompt"].item() == pytest.approx(np.mean(shares))
+
+
+def test_a_ceiling_in_the_model_s_folder_bounds_the_gains(sweep: Path) -> None:
+    transfer = pd.read_csv(sweep / "analysis/tables/transfer.csv")
+    of_cb = transfer[(transfer["target"] == "cb") & (transfer["score"] == "exact match")]
+    assert (of_cb["ceiling"] == 0.9).all() and (transfer.drop(of_cb.index)["ceiling"] == 1).all()
+    assert (
+        of_cb["high"] <= 100 * (of_cb[["ceiling", "with_prompt"]].max(axis=1) - of_cb["baseline"]) + 1e-9
+    ).all()
+    assert of_cb["share_of_possible"].to_numpy() == pytest.approx(
+        of_cb["gain"] / 100 / (0.9 - of_cb["baseline"])
+    )
+
+
+def test_similarity_is_the_negative_mean_distance_and_correlates_with_both_gains(sweep: Path) -> None:
+    tables = sweep / "analysis/tables"
+    similarity, distances = (pd.read_csv(tables / f"{name}.csv") for name in ("similarity", "distances"))
+    variant = dict(
+        zip(*(pd.read_csv(tables / "norms.csv")[name] for name in ("run", "variant")), strict=True)
+    )
+    for row in similarity[(similarity["measure"] == "frobenius (resample)")].to_dict("records"):
+        pairs = distances[
+            (distances["space"] == row["space"])
+            & (distances["first"].map(variant) == row["variant"])
+            & (distances["second"].map(variant) == row["variant"])
+        ]
+        tasks = [set(pair) for pair in zip(pairs["first_task"], pairs["second_task"], strict=True)]
+        chosen = pairs[[pair == {row["source"], row["target"]} for pair in tasks]]
+        assert row["similarity"] == pytest.approx(-chosen["distance"].mean(), rel=1e-4)
+    correlations = pd.read_csv(tables / "similarity_correlation.csv")
+    transfer = pd.read_csv(tables / "transfer.csv")
+    key = ["source", "target", "variant"]
+    for row in correlations[correlations["measure"] == "frobenius (resample)"].to_dict("records"):
+        gains = transfer[(transfer["score"] == row["gain"]) & (transfer["source"] != transfer["target"])]
+        alike = similarity[
+            (similarity["measure"] == row["measure"]) & (similarity["space"] == row["space"])
+            & (similarity["variant"] == row["variant"])
+        ]  # fmt: skip
+        pairs = alike.merge(gains, on=key)
+        assert len(pairs) == row["pairs"] == 6
+        if pairs["gain"].round(9).nunique() > 1:
+            rho = spearmanr(pairs["similarity"], pairs["gain"].round(9)).statistic
+            assert row["spearman"] == pytest.approx(rho, abs=1e-6)
+        assert not row["p_adjusted"] < row["p"]
+    assert set(correlations["gain"]) == {"exact match", "rank accuracy"}
 
 
 def test_the_spread_is_that_of_the_runs_files_and_starts_from_text_have_none(sweep: Path) -> None:
@@ -390,7 +480,7 @@ def test_an_unknown_part_is_refused_with_the_known_ones(sweep: Path) -> None:
     with pytest.raises(UserError) as error:
         write_report(replace(ANALYSIS, sweep=str(sweep), parts=["scores", "tsne"]), Console(quiet=True))
     assert str(error.value) == (
-        "parts='tsne': there is no such part; the parts are scores, neighbours, precision, readings, ablation, pruning, "
+        "parts='tsne': there is no such part; the parts are scores, neighbours, readings, ablation, pruning, "
         "hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity"
     )
 
@@ -475,7 +565,7 @@ def test_every_row_of_every_run_is_ablated(sweep: Path) -> None:
 def test_a_run_without_initial_tokens_has_a_report(sweep: Path, tmp_path: Path) -> None:
     run = next(sweep.glob("cb/random-seed0-*"))
     shutil.copytree(run, tmp_path / "one" / "cb" / run.name)
-    parts = ["scores", "neighbours", "precision", "ablation", "similarity", "difficulty"]
+    parts = ["scores", "neighbours", "readings", "ablation", "similarity", "difficulty"]
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=parts), Console(quiet=True))
     assert (tmp_path / "one/analysis/report.html").exists()
 

@@ -55,6 +55,6 @@ def test_the_commands_train_and_analyse_the_microworld(environment: Path, tmp_pa
     assert where[0].startswith(str(environment.parent)) and where[1] == "False"
     call("softprompt-train", "-m", "task=cb", "seed=1,2", "trainer=cpu", "trainer.max_steps=2", "sweep=wheel")
     assert len(list(tmp_path.glob("outputs/wheel/cb/*/result.json"))) == 2
-    call("softprompt-analyze", "sweep=outputs/wheel", "parts=[scores,precision]")
+    call("softprompt-analyze", "sweep=outputs/wheel", "parts=[scores,readings]")
     assert (tmp_path / "outputs/wheel/analysis/report.html").exists()
-    assert (tmp_path / "outputs/wheel/analysis/tables/precision.csv").exists()
+    assert (tmp_path / "outputs/wheel/analysis/tables/readings.csv").exists()

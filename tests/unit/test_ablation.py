@@ -1,8 +1,17 @@
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
-from softprompt.analysis.ablation import EDITS, ablation_table, edited_prompts, kept_vs_others_table
+from softprompt.analysis.ablation import (
+    EDITS,
+    ablation_table,
+    edited_prompts,
+    kept_vs_others_table,
+    without_negligible_rows,
+)
+from softprompt.report.ablation_claim import ablation_claim
+from softprompt.report.registry import Verdict
 
 PROMPT = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
 INITIAL, NEAREST, MEAN = PROMPT * 10, PROMPT * 100, torch.tensor([7.0, 7.0])
@@ -81,3 +90,53 @@ def test_if_all_rows_are_kept_there_is_no_difference():
     (line,) = kept_vs_others_table(ablations([[True, True]] * 2, [[1.0, 2.0]] * 2)).to_dict("records")
     assert line["kept_loss_change"] == 1.5
     assert np.isnan([line[name] for name in ("other_loss_change", "difference", "low", "high")]).all()
+
+
+def test_rows_of_negligible_cost_are_dropped_together():
+    costs = pd.DataFrame({"row": [0, 1], "loss_change": [0.5, 0.009]})
+    assert without_negligible_rows(PROMPT, costs).tolist() == [[1.0, 1.0]]
+    assert without_negligible_rows(PROMPT, costs.assign(loss_change=-1.0)).shape == (0, 2)
+    assert torch.equal(without_negligible_rows(PROMPT, costs.assign(loss_change=0.01)), PROMPT)
+
+
+def claims(cost_of_kept: float, cost_of_others: float, left: float, others: bool = True) -> list[Verdict]:
+    """Three runs of twelve rows, the first six kept; `left` of the exact match without the rows of small cost."""
+    kept = [[True] * 6 + [not others] * 6] * 3
+    change = [[cost_of_kept] * 6 + [cost_of_others] * 6] * 3
+    table = ablations(kept, change)
+    runs = pd.DataFrame(
+        {
+            "task": "cb",
+            "variant": "text",
+            "rows": 12,
+            "kept_rows": [sum(kept[0])] * 3,
+            "dropped_rows": 6 * (cost_of_kept < 0.01) + 6 * (cost_of_others < 0.01),
+            "dropped_kept_rows": 6 * (cost_of_kept < 0.01) + 6 * (not others and cost_of_others < 0.01),
+            "exact_match": 1.0,
+            "exact_match_left": left,
+        }
+    )
+    return [claim.verdict for claim in ablation_claim(table, kept_vs_others_table(table), runs)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "others", "left", "both", "verdict"),
+    [
+        (0.5, 0.001, 1.0, True, Verdict.HOLDS),
+        (0.02, 0.5, 1.0, True, Verdict.FAILS),
+        (0.5, 0.5, 1.0, True, Verdict.OPEN),
+        (0.001, 0.0, 1.0, True, Verdict.FAILS),  # they cost more, and yet all of them can go
+        (0.001, 0.001, 1.0, False, Verdict.FAILS),
+        (0.001, 0.001, 0.0, False, Verdict.OPEN),  # all rows kept their token, and together they are needed
+    ],
+)
+def test_the_verdict_compares_rows_and_drops_them_together(
+    kept: float, others: float, left: float, both: bool, verdict: Verdict
+) -> None:
+    assert claims(kept, others, left, both) == [verdict]
+
+
+def test_without_kept_rows_there_is_no_claim():
+    table = ablations([[False, False]], [[1.0, 1.0]])
+    runs = pd.DataFrame({"kept_rows": [0]})
+    assert not list(ablation_claim(table, kept_vs_others_table(table), runs))

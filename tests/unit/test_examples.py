@@ -61,3 +61,9 @@ def test_texts_of_mostly_unknown_words_are_refused(settings, tokenizer):
         UserError, match=r"does not know 71% of the words in texts like 'eine Katze schläft Answer:'"
     ):
         tokenise(settings.task, texts, tokenizer, 64)
+
+
+def test_other_answers_stand_after_the_own_ones():
+    example = Example((5,), ((7, 2), (8, 2)), 1, "here:1").with_answers([(9, 9, 2), (7, 2)])
+    assert example.answers == ((7, 2), (8, 2), (9, 9, 2))
+    assert (example.right_answer, example.length) == ((8, 2), 4)

@@ -104,8 +104,10 @@ def test_the_verdict_is_about_what_tuning_added_to_the_start(
 
 def test_gains_in_rank_accuracy_are_named_beside() -> None:
     exact, ranked = scored("random", 0.0, 0.9, 0.9), scored("random", 0.5, 0.6, 0.1).assign(no_prompt=0.5)
-    assert "cb from random 10%; rte from random 10%." in hard_prompt_claim(exact, ranked, None).evidence
+    assert (
+        "10% for cb from random, 10% for rte from random." in hard_prompt_claim(exact, ranked, None).evidence
+    )
     one = ranked.assign(share_of_learned=[0.1, np.nan])
-    assert "cb from random 10%; elsewhere" in hard_prompt_claim(exact, one, None).evidence
+    assert "10% for cb from random. Elsewhere" in hard_prompt_claim(exact, one, None).evidence
     none = ranked.assign(share_of_learned=np.nan)
     assert "the rank accuracy is 50%, and tuning" in hard_prompt_claim(exact, none, None).evidence

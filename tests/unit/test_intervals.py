@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import brentq
 from scipy.special import expit
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from softprompt.analysis.intervals import (
     Z2,
     interval_over_runs,
     mean_interval,
+    p_of_mean,
     ratio_interval,
     wilson_interval,
 )
@@ -184,3 +185,35 @@ def test_runs_that_agree_leave_room_for_runs_that_do_not():
     # Wilson's bound for 0 of 4: 3.84 / (4 + 3.84) = 0.49.
     assert interval_over_runs([1.0] * 4) == pytest.approx((1 - 0.4899, 1.0), abs=1e-4)
     assert interval_over_runs([0.0] * 4, least=-1.0) == pytest.approx((-0.4899, 0.4899), abs=1e-4)
+
+
+def test_p_of_one_run_by_hand():
+    """k gains on E examples: z²·k·(1 - k/E) + z⁴/4 = k², as far as k is well above `FEW`."""
+    for k, expected in ((4, False), (5, True), (40, True)):
+        gains = (np.arange(200) < k)[None].astype(float)
+        z2 = 2 * (np.sqrt((k * (1 - k / 200)) ** 2 + k**2) - k * (1 - k / 200))
+        assert p_of_mean(gains) == pytest.approx(2 * norm.sf(z2**0.5), rel=1e-6)
+        assert (p_of_mean(gains) < 0.05) == expected
+        assert p_of_mean(-gains) == pytest.approx(p_of_mean(gains))
+    assert p_of_mean(np.zeros((3, 50))) == 1 and p_of_mean(np.ones((4, 2000))) < 1e-20
+
+
+@given(ANSWERS, st.sampled_from([-0.7, 0.0, 0.1, 0.5]))
+def test_p_is_below_5_percent_if_and_only_if_the_interval_without_limits_excludes_0(values, shift):
+    low, high = ratio_interval(values - shift, np.ones_like(values))
+    assert (p_of_mean(values - shift) < 0.05) == (low > 0 or high < 0)
+
+
+@pytest.mark.parametrize("runs", [2, 8])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.5])
+def test_p_is_below_5_percent_in_no_more_than_5_percent_of_samples_without_a_gain(runs, spread):
+    """Answers with and without a prompt are equally often right on average over prompts and examples."""
+    generator = np.random.default_rng(0)
+    significant = 0
+    for _ in range(500):
+        of_example = 1.5 * generator.normal(size=200)
+        with_prompt = expit(of_example + spread * generator.normal(size=(runs, 1)))
+        without = generator.random(200) < expit(of_example / np.sqrt(1 + 0.0))
+        gain = (generator.random((runs, 200)) < with_prompt).astype(float) - without
+        significant += p_of_mean(gain) < 0.05
+    assert significant / 500 <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5

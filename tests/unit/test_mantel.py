@@ -1,8 +1,16 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from softprompt.analysis.mantel import mantel, mantel_table
+from softprompt.analysis.mantel import mantel_table
+
+
+def mantel(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """The line of one measure and one gain."""
+    (line,) = mantel_table({"measure": first}, {"gain": second}).to_dict("records")
+    return line
 
 
 def test_mantel_counts_relabellings_exactly():
@@ -57,7 +65,7 @@ def test_p_of_three_items_by_hand():
             "opposite": symmetric([3, 2, 1], 3),
             "near": symmetric([1, 3, 2], 3),
         },
-        symmetric([1, 2, 3], 3),
+        {"gain": symmetric([1, 2, 3], 3)},
     )
     assert table["spearman"].tolist() == pytest.approx([1, -1, 0.5])
     # |correlation| is 1 for two relabellings, ½ for four.
@@ -78,18 +86,37 @@ def test_the_correction_is_none_for_one_measure_and_at_most_bonferroni_s():
     for m in (5, 8):  # exact, sampled
         measures = {name: generator.normal(size=(m, m)) for name in "abcd"}
         gain = generator.normal(size=(m, m))
-        table = mantel_table(measures, gain)
+        table = mantel_table(measures, {"gain": gain})
         assert (table["p_adjusted"] >= table["p"] - 1e-12).all()
         assert (table["p_adjusted"] <= 4 * table["p"] + 1e-12).all()
-        alone = mantel_table({"a": measures["a"]}, gain)
+        alone = mantel_table({"a": measures["a"]}, {"gain": gain})
         assert alone["p_adjusted"].tolist() == pytest.approx(alone["p"].tolist())
         assert alone["p"].iloc[0] == table["p"].iloc[0]
-        copies = mantel_table({"a": measures["a"], "b": 2 * measures["a"]}, gain)
+        copies = mantel_table({"a": measures["a"], "b": 2 * measures["a"]}, {"gain": gain})
         assert copies["p_adjusted"].tolist() == pytest.approx(alone["p"].tolist() * 2)
 
 
 def test_a_constant_measure_does_not_count_as_tried():
-    measure, gain = symmetric([1, 2, 3], 3), symmetric([1, 2, 3], 3)
+    measure, gain = symmetric([1, 2, 3], 3), {"gain": symmetric([1, 2, 3], 3)}
     table = mantel_table({"constant": np.ones((3, 3)), "same": measure}, gain)
     assert table["p_adjusted"].tolist() == pytest.approx([np.nan, 2 / 6], nan_ok=True)
     assert mantel_table({"constant": np.ones((3, 3))}, gain)["p_adjusted"].isna().all()
+
+
+def test_the_correction_over_measures_and_gains_is_a_loop_over_all_relabellings():
+    generator = np.random.default_rng(1)
+    measures = {name: generator.normal(size=(4, 4)) for name in "ab"}
+    gains = {name: generator.normal(size=(4, 4)) for name in "xyz"}
+    off = ~np.eye(4, dtype=bool)
+    largest = []
+    for labels in permutations(range(4)):
+        relabelled = [matrix[np.ix_(labels, labels)][off] for matrix in measures.values()]
+        rhos = [spearmanr(first, gain[off]).statistic for first in relabelled for gain in gains.values()]
+        largest.append(max(map(abs, rhos)))
+    table = mantel_table(measures, gains)
+    assert list(zip(table["measure"], table["gain"], strict=True)) == [(m, g) for m in "ab" for g in "xyz"]
+    for row in table.to_dict("records"):
+        assert row["spearman"] == pytest.approx(
+            spearmanr(measures[row["measure"]][off], gains[row["gain"]][off]).statistic
+        )
+        assert row["p_adjusted"] == np.mean([value >= abs(row["spearman"]) - 1e-9 for value in largest])

@@ -12,6 +12,8 @@ from softprompt.analysis.pruning import (
     nested_rows,
     random_orders,
 )
+from softprompt.report.pruning_claim import pruning_claim
+from softprompt.report.registry import Verdict
 
 # One column: the value of a row. Loss is what is missing of a value; rows are worth less together with like ones.
 PROMPTS = [torch.tensor([[1.0], [5.0], [2.0]]), torch.tensor([[3.0], [0.0]])]
@@ -86,3 +88,52 @@ def test_the_interval_of_a_median_is_exact():
     assert median_interval([6, 5, 4, 3, 2, 1]) == (1, 6)
     assert np.isnan(median_interval([1, 2, 3, 4, 5])).all()
     assert median_interval(list(range(1, 11))) == (2, 9)  # tabulated for ten values
+
+
+def fewest(
+    tuned: list[float], random: list[float], initial: list[float], variant: str = "text"
+) -> pd.DataFrame:
+    """Fewest rows of twenty, by run."""
+    return pd.DataFrame(
+        [
+            {"task": "cb", "variant": variant, "run": run, "prompt": prompt, "order": order, "fewest_rows": rows,
+             "all_rows": 20, "exact_match": 1.0, "kept_tokens": "or" if prompt == "tuned" else ""}
+            for prompt, order, of_runs in (
+                ("tuned", "backward", tuned), ("tuned", "random order", random), ("initial", "backward", initial)
+            )
+            for run, rows in enumerate(of_runs)
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tables", "verdict", "said"),
+    [
+        (
+            [fewest([1] * 6, [8] * 6, [9] * 6)],
+            Verdict.HOLDS,
+            "5% [5, 5] of the rows (1 of 20; median over 6 runs)",
+        ),
+        ([fewest([1] * 6, [8] * 6, [1] * 6)], Verdict.HOLDS, "so tuning did not make them few"),
+        (
+            [fewest([1] * 6, [8] * 6, [0] * 6)],
+            Verdict.HOLDS,
+            "only 0 of the prompts score more than no prompt",
+        ),
+        ([fewest([1] * 3, [8] * 3, [])], Verdict.HOLDS, "in a random order 40% (range 40% to 40%)"),
+        ([fewest([1, 1, 8], [9] * 3, [])], Verdict.OPEN, "“or” (3)"),
+        ([fewest([1] * 6, [1] * 6, [])], Verdict.FAILS, "in a random order 5% [5, 5]"),
+        ([fewest([15] * 6, [18] * 6, [])], Verdict.FAILS, "75% [75, 75]"),
+        ([fewest([0, 1, 1], [8] * 3, [])], Verdict.HOLDS, "1 runs keep their exact match without a prompt"),
+        ([fewest([1], [8], []), fewest([15], [18], [], "random")], Verdict.OPEN, "From random: 75%"),
+    ],
+)
+def test_few_rows_are_compared_with_a_random_order(
+    tables: list[pd.DataFrame], verdict: Verdict, said: str
+) -> None:
+    (claim,) = pruning_claim(pd.concat(tables), None)
+    assert claim.verdict is verdict and said in claim.evidence
+
+
+def test_prompts_that_are_not_needed_have_no_rows_that_carry_them():
+    assert not list(pruning_claim(fewest([0], [0], [0]), None))

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from softprompt.analysis.precision import SHUFFLES, against_chance, shuffles
 from softprompt.analysis.readings import (
     functional_words,
     holm,
@@ -9,6 +10,19 @@ from softprompt.analysis.readings import (
     readings_table,
     word_matrix,
 )
+from softprompt.report.readings_claim import readings_claim
+from softprompt.report.registry import Verdict
+
+
+def test_shuffles_keep_the_number_of_taught_words():
+    shuffled = shuffles(np.array([True, True, False, False, False]))
+    assert shuffled.shape == (SHUFFLES, 5) and (shuffled.sum(1) == 2).all()
+    assert shuffled.mean(0) == pytest.approx(2 / 5, abs=0.03)
+
+
+def test_chance_by_hand():
+    result = against_chance(0.5, np.array([0.0, 0.25, 0.5, 1.0]))
+    assert result == {"chance": 0.4375, "chance_high": pytest.approx(0.9625), "p": 3 / 5}
 
 
 def test_holm_by_hand():
@@ -90,3 +104,40 @@ def test_words_of_each_task_among_the_words_of_each_tasks_prompts():
     assert lines["cb", "rte"]["only_target"] == 25.0  # 9, once in four
     assert lines["cb", "cb"]["only_target"] == 0.0
     assert lines["cb", "rte"]["initial"] == 75.0 and np.isnan(lines["rte", "cb"]["low"])
+
+
+def scored(
+    reading: str, p: tuple[float, ...], gain: tuple[float, ...], variant: str = "random"
+) -> pd.DataFrame:
+    """A line per task: corrected p among instruction words, and the lower end of the gain over untrained prompts."""
+    return pd.DataFrame(
+        {
+            "truth": "taught words", "task": list("abcd")[: len(p)], "variant": variant, "reading": reading,
+            "found": 4.0, "precision": 0.4, "low": 0.3, "high": 0.5, "initial": 0.1, "difference_low": gain, "runs": 3,
+            "chance, any word": 0.05, "chance, instruction words": 0.2, "p_holm, instruction words": p,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tables", "verdict", "said"),
+    [
+        ([scored("nearest", (0.01, 0.01, 0.9), (0.1, 0.1, 0.1))], Verdict.HOLDS, "on 2 of 3 tasks"),
+        ([scored("nearest", (0.01, 0.9, 0.9), (0.1, 0.1, 0.1))], Verdict.OPEN, "on 1 of 3 tasks"),
+        # Above chance, but untrained prompts may read the same.
+        ([scored("nearest", (0.01, 0.01, 0.01), (-0.1, -0.1, -0.1))], Verdict.OPEN, "on 0 of 3 tasks"),
+        ([scored("nearest", (0.9, 0.9, 0.9), (0.1, 0.1, 0.1))], Verdict.FAILS, "on 0 of 3 tasks"),
+        (
+            [scored("nearest", (0.9, 0.9), (0.1, 0.1)), scored("lens", (0.01, 0.01), (0.1, 0.1))],
+            Verdict.HOLDS,
+            "“lens”",
+        ),
+        # What starts from the instruction reads it without having learned it.
+        ([scored("nearest", (0.01, 0.01), (0.1, 0.1), "text")], Verdict.OPEN, "No runs started from random rows"),
+    ],
+)  # fmt: skip
+def test_a_reading_must_beat_instruction_words_and_untrained_prompts(
+    tables: list[pd.DataFrame], verdict: Verdict, said: str
+) -> None:
+    claim = readings_claim(pd.concat(tables), {"random"}, None)
+    assert claim.verdict is verdict and said in claim.evidence

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from softprompt.analysis.spread import spread_table, without_copies
+from softprompt.analysis.copies import without_copies
+from softprompt.analysis.spread import spread_table
 
 LABELS = pd.DataFrame({"task": ["a", "a", "a", "b"], "variant": ["text"] * 4})
 

@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from softprompt.analysis.ablation import MINIMUM_ROWS, ablation_table, edited_prompts, kept_vs_others_table
-from softprompt.report.drawing import STYLE, Drawing, fonts_for
+from softprompt.analysis.ablation import (
+    MINIMUM_ROWS,
+    NEGLIGIBLE,
+    ablation_table,
+    edited_prompts,
+    kept_vs_others_table,
+    without_negligible_rows,
+)
+from softprompt.report.ablation_claim import ablation_claim
+from softprompt.report.ablation_figure import ablation_figure
 from softprompt.report.formatting import figure_name, format_interval, format_range
 from softprompt.report.registry import Section, section
-from softprompt.report.style import INK, KEPT, LINE, OTHER_ROW, shared_initial_tokens, token_label
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
-
-NEGLIGIBLE = 0.01  # nats per answer
 
 
 @section(place=40)
@@ -23,11 +25,16 @@ def ablation(study: Study, settings: AnalysisSettings) -> Section:
     """The change in loss for every edit of every row, and whether kept rows matter more than others."""
     table = pd.concat(_tables(study, settings), ignore_index=True)
     kept_vs_others = kept_vs_others_table(table)
-    first = study.labels["variant"].iloc[0]
+    together = pd.DataFrame(_together(study, settings, table))
+    first = table[table["variant"] == study.labels["variant"].iloc[0]]
+    low, high = min(0.0, float(first["loss_change"].min())), max(0.0, float(first["loss_change"].max()))
+    margin = 0.05 * (high - low or 1.0)
+    limits = (low - margin, high + margin)
     drawings = {
-        figure_name(f"ablation_{task}", str(variant)): _figure(group, f"{task}, from {variant}")
-        for (task, variant), group in table.groupby(["task", "variant"], sort=False)
-        if variant == first
+        figure_name(f"ablation_{task}", str(variant)): ablation_figure(
+            group, f"{task}, from {variant}", limits
+        )
+        for (task, variant), group in first.groupby(["task", "variant"], sort=False)
     }
     return Section(
         title="Ablation of rows",
@@ -36,13 +43,16 @@ def ablation(study: Study, settings: AnalysisSettings) -> Section:
             "token (raw), or by the vocabulary's mean embedding. The cost is the rise in loss, in nats per answer, on "
             f"{table['examples'].max()} validation examples at most. A kept row is one whose nearest token (raw) is its "
             "initial token. The interval of the difference between kept and other rows resamples runs and rows; it is "
-            f"given if there are at least {MINIMUM_ROWS} rows of each kind. In the figures a bar is the mean over runs, a "
-            "dot is a run, and a bar is green if the row is kept in more than half of the runs."
+            f"given if there are at least {MINIMUM_ROWS} rows of each kind. One row at a time does not tell which rows are "
+            f"needed, because several rows may do the same work: so all rows that cost less than {NEGLIGIBLE} nats one at a "
+            "time are dropped together, too, on the same examples. They are chosen on these examples, so that the loss is, "
+            "if anything, understated."
         ),
-        findings=[*_negligible(table), *_costs(table), *_differences(kept_vs_others)],
-        digest=_digest(kept_vs_others),
+        findings=[*_single_rows(table, together), *_costs(table), *_differences(kept_vs_others)],
+        claims=list(ablation_claim(table, kept_vs_others, together)),
+        digest=_digest(kept_vs_others, together),
         drawings=drawings,
-        tables={"ablation": table, "kept_vs_others": kept_vs_others},
+        tables={"ablation": table, "kept_vs_others": kept_vs_others, "dropped_together": together},
         names_spaces=True,
     )
 
@@ -80,44 +90,41 @@ def _tables(study: Study, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
             yield table
 
 
-@rc_context(STYLE)
-def _figure(table: pd.DataFrame, title: str) -> Drawing:
-    """A line per prompt row, a panel per edit: a dot per run, and a bar for their mean."""
-    edits = list(dict.fromkeys(table["edit"]))
-    rows = sorted(table["row"].unique())
-    figure = Figure(figsize=(1.7 * len(edits) + 1.4, 0.19 * len(rows) + 1.0), layout="constrained")
-    drawing = Drawing(figure)
-    axes = figure.subplots(1, len(edits), sharex=True, sharey=True, squeeze=False)[0]
-    for axis, edit in zip(axes, edits, strict=True):
-        for row, runs in table[table["edit"] == edit].groupby("row"):
-            mean, colour = runs["loss_change"].mean(), KEPT if runs["kept"].mean() > 0.5 else OTHER_ROW
-            (bar,) = axis.barh(row, mean, color=colour, height=0.7, alpha=0.75)
-            axis.plot(runs["loss_change"], [row] * len(runs), ".", color=INK, ms=3, alpha=0.6)
-            drawing.tip(
-                bar,
-                f"row {row}, {edit}: {mean:+.3f} nats, {runs['exact_match_change'].mean():+.1f} points of exact match; "
-                f"kept in {runs['kept'].sum()} of {len(runs)} runs",
-            )
-        axis.axvline(0, color=LINE, lw=0.8)
-        axis.set(title=edit, xlabel="nats per answer")
-        axis.xaxis.set_major_locator(MaxNLocator(3))
-    tokens = shared_initial_tokens(table)
-    labels = [f"{row}  {token_label(tokens[row])}" if row in tokens else str(row) for row in rows]
-    axes[0].set(yticks=rows, yticklabels=labels, ylim=(len(rows) - 0.4, -0.6))
-    for label in axes[0].get_yticklabels():
-        label.set_fontfamily(fonts_for(label.get_text()))
-    figure.suptitle(f"{title}: rise in loss by row and edit", x=0.01, ha="left", weight="bold", size=10)
-    return drawing
+def _together(study: Study, settings: AnalysisSettings, table: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """One line per run: what is left without all rows that have a negligible cost one at a time."""
+    dropped = table[table["edit"] == "dropped"].set_index(["task", "run"]).sort_index()
+    for task in study.targets:
+        indices = list(study.labels.index[study.labels["task"] == task])
+        of_runs = [dropped.loc[[(task, study.labels["run"][index])]] for index in indices]
+        groups = [
+            [study.prompts[index].matrix, without_negligible_rows(study.prompts[index].matrix, of_run)]
+            for index, of_run in zip(indices, of_runs, strict=True)
+        ]
+        answers = study.answers(groups, task, settings.ablation_examples)
+        for index, of_run, answer in zip(indices, of_runs, answers, strict=True):
+            negligible = of_run["loss_change"] < NEGLIGIBLE
+            yield {
+                **{name: study.labels[name][index] for name in ("run", "task", "variant", "seed")},
+                "rows": len(of_run),
+                "kept_rows": int(of_run["kept"].sum()),
+                "dropped_rows": int(negligible.sum()),
+                "dropped_kept_rows": int((negligible & of_run["kept"]).sum()),
+                "loss_change": float((answer.loss[1] - answer.loss[0]).mean()),
+                "exact_match": float(answer.exact_match[0].mean()),
+                "exact_match_left": float(answer.exact_match[1].mean()),
+                "examples": answer.loss.shape[1],
+            }
 
 
-def _negligible(table: pd.DataFrame) -> Iterator[str]:
-    """The reference study concludes from a kept token that its row helps."""
-    dropped = table[(table["edit"] == "dropped") & table["kept"]]
-    if len(dropped):
-        share = (dropped["loss_change"].abs() < NEGLIGIBLE).mean()
+def _single_rows(table: pd.DataFrame, together: pd.DataFrame) -> Iterator[str]:
+    dropped = table[table["edit"] == "dropped"]
+    for variant, group in together.groupby("variant", sort=False):
+        single = dropped[dropped["variant"] == variant]
         yield (
-            f"Dropping one row changes the loss by less than {NEGLIGIBLE} nats for {share:.0%} of the kept rows (nearest "
-            f"token = initial token){': a kept token does not show that its row helps.' if share > 0.5 else '.'}"
+            f"Initialised from {variant}, {(single['loss_change'] < NEGLIGIBLE).mean():.0%} of the rows cost less than "
+            f"{NEGLIGIBLE} nats each, while all other rows stay. This shows that rows can stand in for one another, not which "
+            f"are needed: without all of these rows the exact match is {group['exact_match_left'].mean():.0%} instead of "
+            f"{group['exact_match'].mean():.0%}. How many rows can be dropped together, pruning tells."
         )
 
 
@@ -143,21 +150,24 @@ def _differences(kept_vs_others: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _digest(kept_vs_others: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
+def _digest(kept_vs_others: pd.DataFrame, together: pd.DataFrame) -> pd.DataFrame:
+    """One line per task and variant: rows dropped one at a time, and together."""
+    lines = []
+    for row in kept_vs_others[kept_vs_others["edit"] == "dropped"].to_dict("records"):
+        runs = together[(together["task"] == row["task"]) & (together["variant"] == row["variant"])]
+        lines.append(
             {
                 "task": row["task"],
                 "initialised from": row["variant"],
-                "edit": row["edit"],
-                "cost of kept rows": f"{row['kept_loss_change']:.3f}" if row["kept_rows"] else "–",
-                "cost of other rows": f"{row['other_loss_change']:.3f}" if row["other_rows"] else "–",
+                "cost of a kept row": f"{row['kept_loss_change']:.3f}" if row["kept_rows"] else "–",
+                "cost of another row": f"{row['other_loss_change']:.3f}" if row["other_rows"] else "–",
                 "difference": f"{row['difference']:+.3f} {format_interval(row['low'], row['high'], '+.3f')}"
                 if row["low"] == row["low"]
                 else "too few rows of one kind",
+                f"rows below {NEGLIGIBLE} nats": f"{runs['dropped_rows'].sum()} of {runs['rows'].sum()}",
+                "cost of these together": f"{runs['loss_change'].mean():.2f}",
+                "exact match without these": f"{runs['exact_match_left'].mean():.0%} "
+                f"(whole {runs['exact_match'].mean():.0%})",
             }
-            for row in kept_vs_others[kept_vs_others["edit"].isin(("dropped", "mean embedding"))].to_dict(
-                "records"
-            )
-        ]
-    )
+        )
+    return pd.DataFrame(lines)

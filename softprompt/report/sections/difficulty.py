@@ -68,7 +68,7 @@ def difficulty(study: Study, settings: AnalysisSettings) -> Section:
             "measure of difficulty. The spread of a task's prompts is the variance of their norms over runs (the reference "
             "study's, its table 1) or their mean squared distance to the task's mean prompt. p is by permutation of the tasks; "
             "the adjusted p is the share of permutations in which any of the correlations tried is as far from 0 (max-T). "
-            f"The table above has the prompts initialised from {first}; difficulty_correlation.csv has all. Published "
+            f"The first table has the prompts initialised from {first}; difficulty_correlation.csv has all. Published "
             "figures are of bloomz-560m."
         ),
         findings=[*_findings(correlation), *_published(published)],

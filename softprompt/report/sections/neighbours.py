@@ -52,7 +52,7 @@ def neighbours(study: Study, settings: AnalysisSettings) -> Section:
             "For every row, the vocabulary tokens whose embeddings have the highest cosine with it. For comparison the "
             "nearest tokens of random vectors (normal noise with the standard deviation of the embeddings, drawn "
             "independently of any run's start), and of the initial prompts after a random step: each row moves as far as "
-            "tuning moved it, in a random direction. Figures, findings and the table above are in the raw space; "
+            "tuning moved it, in a random direction. Figures, findings and the first table are in the raw space; "
             "neighbours.csv has the model input, centred, too."
         ),
         findings=[*_kept(kept), *_cosines(raw)],

@@ -1,15 +1,13 @@
 """Norms of the prompts, their spread over runs, and the distances between prompts."""
 
 from collections.abc import Hashable, Iterator, Mapping
-from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from softprompt.analysis.copies import without_copies
 from softprompt.analysis.geometry import norm_table
-from softprompt.analysis.spread import spread_table, without_copies
-from softprompt.report.drawing import Drawing
+from softprompt.analysis.spread import spread_table
 from softprompt.report.equidistance import (
     NEARLY_EQUIDISTANT,
     InSpaces,
@@ -18,7 +16,6 @@ from softprompt.report.equidistance import (
     equidistance_findings,
 )
 from softprompt.report.formatting import format_range, significant
-from softprompt.report.heat_map import heat_map
 from softprompt.report.norm_figure import norm_figure
 from softprompt.report.registry import Claim, Section, section
 from softprompt.settings import AnalysisSettings, PublishedNorms
@@ -45,13 +42,11 @@ def norms(study: Study, settings: AnalysisSettings) -> Section:
     spread = spread_of(study)
     tables, findings = {"norms": table, "spread": spread}, list(_spread(spread))
     claims: list[Claim] = []
-    drawings = {"norms": norm_figure(table, _caption(table))}
     if len(study.prompts) > 1:
         distances, equidistance = distance_tables(study, tuned, initial, settings.alignment)
         tables |= {"equidistance": equidistance, "distances": distances}
         findings += equidistance_findings(equidistance)
         claims += equidistance_claims(equidistance)
-        drawings |= _distance_figure(study, distances, settings.alignment)
     return Section(
         title="Norms and distances",
         how=(
@@ -67,7 +62,7 @@ def norms(study: Study, settings: AnalysisSettings) -> Section:
         findings=[*findings, *_growth(table)],
         claims=claims,
         digest=_digest(spread, settings.published_norms),
-        drawings=drawings,
+        drawings={"norms": norm_figure(table, _caption(table))},
         tables=tables,
         names_spaces=True,
     )
@@ -124,46 +119,6 @@ def _caption(table: pd.DataFrame) -> str:
         f"The norm (raw) of a tuned prompt (filled) is larger than that of its untrained start (hollow) in {grown} of "
         f"{len(raw)} runs; the ratio is {raw['norm'].div(raw['initial_norm']).mean():.2f} on average."
     )
-
-
-def _distance_figure(study: Study, distances: pd.DataFrame, alignment: str) -> dict[str, Drawing]:
-    """The mean distance of two prompts by their tasks, for the first variant; raw. Empty with one task."""
-    variant = study.labels["variant"].iloc[0]
-    kept = without_copies(study.labels, [prompt.matrix for prompt in study.prompts])
-    runs = kept["run"][kept["variant"] == variant]
-    pairs = distances[
-        (distances["space"] == "raw") & distances["first"].isin(runs) & distances["second"].isin(runs)
-    ]
-    swapped = pairs.rename(columns={"first_task": "second_task", "second_task": "first_task"})
-    means = pd.concat([pairs, swapped]).groupby(["first_task", "second_task"])["distance"].mean()
-    tasks = list(dict.fromkeys(kept["task"][kept["variant"] == variant]))
-    if len(tasks) < 2:
-        return {}
-    drawing = heat_map(
-        pd.DataFrame(
-            {"source": first, "target": second, "distance": means.get((first, second), np.nan)}
-            for first, second in product(tasks, tasks)
-        ),
-        "distance",
-        f"Mean distance of two prompts, raw\n({alignment}, from {variant})",
-        label="‖A − B‖ / √rows",
-        axes=("task", "task"),
-    )
-    same = pairs["first_task"] == pairs["second_task"]
-    means_of = {
-        name: pairs.loc[which, ["distance", "initial_distance"]].mean()
-        for name, which in (("different tasks", ~same), ("one task", same))
-        if which.any()
-    }
-    parts = [
-        f"{significant(mean['distance'])} if they are of {name} (their untrained starts: "
-        f"{significant(mean['initial_distance'])})"
-        for name, mean in means_of.items()
-    ]
-    drawing.caption = (
-        f"The mean distance (raw) of two prompts initialised from {variant} is {' and '.join(parts)}."
-    )
-    return {"distances": drawing}
 
 
 def _digest(spread: pd.DataFrame, published: list[PublishedNorms]) -> pd.DataFrame:

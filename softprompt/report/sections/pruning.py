@@ -12,6 +12,7 @@ from softprompt.analysis.pruning import KEEPS, fewest_rows_table, median_interva
 from softprompt.report.drawing import STYLE, Drawing
 from softprompt.report.formatting import figure_name
 from softprompt.report.prune_prompts import CURVES, INITIAL, RANDOM, TUNED, pruning_curves
+from softprompt.report.pruning_claim import pruning_claim
 from softprompt.report.registry import Section, section
 from softprompt.report.style import FAINT, colour_of
 from softprompt.settings import AnalysisSettings
@@ -38,9 +39,10 @@ def pruning(study: Study, settings: AnalysisSettings) -> Section:
             "runs is from order statistics; it needs six runs, with fewer the range is given."
         ),
         findings=list(_findings(fewest)),
+        claims=list(pruning_claim(fewest, figure_name("pruning", str(tuned["variant"].iloc[0])))),
         digest=_digest(fewest),
         drawings={
-            figure_name("pruning", str(variant)): _figure(group, f"from {variant}: exact match by rows left")
+            figure_name("pruning", str(variant)): _figure(group, str(variant), fewest)
             for variant, group in tuned.groupby("variant", sort=False)
         },
         tables={"pruning_fewest_rows": fewest, "pruning": curves},
@@ -111,12 +113,12 @@ def _digest(fewest: pd.DataFrame) -> pd.DataFrame:
 
 
 @rc_context(STYLE)
-def _figure(curves: pd.DataFrame, title: str) -> Drawing:
+def _figure(curves: pd.DataFrame, variant: str, fewest: pd.DataFrame) -> Drawing:
     """A panel per task: a thin line per run, a thick one for the mean over runs, a colour per order."""
     tasks, orders = (list(dict.fromkeys(curves[name])) for name in ("task", "order"))
     colours = {**colour_of(orders), RANDOM: FAINT}
     figure = Figure(figsize=(2.6 * len(tasks) + 0.6, 2.8), layout="constrained")
-    drawing = Drawing(figure)
+    drawing = Drawing(figure, caption=_caption(variant, fewest))
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axis, task in zip(panels, tasks, strict=True):
         for order in orders:
@@ -131,5 +133,17 @@ def _figure(curves: pd.DataFrame, title: str) -> Drawing:
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     panels[0].set(ylabel="exact match", ylim=(-0.03, 1.03))
     panels[-1].legend(fontsize=8)
-    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=10)
+    figure.suptitle(f"from {variant}: exact match by rows left", x=0.01, ha="left", weight="bold", size=10)
     return drawing
+
+
+def _caption(variant: str, fewest: pd.DataFrame) -> str:
+    tuned = fewest[(fewest["prompt"] == TUNED) & (fewest["variant"] == variant)].dropna(subset="fewest_rows")
+    rows = [
+        f"{order} {of_order['fewest_rows'].median():g}"
+        for order, of_order in tuned.groupby("order", sort=False)
+    ]
+    kept = (
+        f" {KEEPS:.0%} of it is kept by this many rows, median over runs: {', '.join(rows)}." if rows else ""
+    )
+    return f"From {variant}: exact match of tuned prompts with fewer rows.{kept} A thin line is a run, a thick one the mean."

@@ -1,6 +1,7 @@
 """Readings: several ways to read words from a prompt, scored against the words that are known to be the task's."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,13 +14,13 @@ from softprompt.report.drawing import Drawing
 from softprompt.report.formatting import figure_name, format_interval
 from softprompt.report.heat_map import heat_map
 from softprompt.report.read_prompts import NEAREST, read_prompts
+from softprompt.report.readings_claim import ANY_WORD, INSTRUCTION_WORD, LEVEL, readings_claim
+from softprompt.report.readings_figure import readings_figure
 from softprompt.report.registry import Section, section
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
 TAUGHT, FUNCTIONAL = "taught words", "functional words"
-ANY_WORD, INSTRUCTION_WORD = "any word", "instruction words"  # what is shuffled
-LEVEL = 0.05
 
 
 @section(place=35)
@@ -70,7 +71,9 @@ def readings(study: Study, settings: AnalysisSettings) -> Section:
         )
     section.findings = [*_findings(table), *_answer_findings(table), *_matrix_findings(matrix)]
     section.digest = _digest(table)
-    section.drawings = dict(_drawings(matrix))
+    taught = table[table["truth"] == TAUGHT]
+    section.claims = [readings_claim(taught, _random_starts(study), "readings")]
+    section.drawings = {"readings": readings_figure(taught), **dict(_drawings(matrix))}
     section.tables = {"readings": table, "readings_by_words_of_task": matrix, "readings_words": shown}
     return section
 
@@ -94,6 +97,15 @@ def _known_words(study: Study) -> Mapping[str, Mapping[str, set[int]]]:
             ids = study.backbone.tokenizer.convert_tokens_to_ids(sorted(of_truth))
             known[truth][task] = {token for token in ids if token is not None and study.is_word(token)}
     return known
+
+
+def _random_starts(study: Study) -> set[str]:
+    """The variants whose prompts started from no tokens."""
+    return {
+        str(variant)
+        for variant, prompt in zip(study.labels["variant"], study.prompts, strict=True)
+        if not prompt.initial_tokens
+    }
 
 
 def _answers(study: Study) -> dict[str, set[int]]:
@@ -198,5 +210,11 @@ def _drawings(matrix: pd.DataFrame) -> Iterator[tuple[str, Drawing]]:
         axes = ("prompts of task", "words of task")
         yield (
             figure_name("readings_by_words_of_task", str(variant)),
-            heat_map(group, "precision", title, "%", axes=axes),
+            replace(
+                heat_map(group, "precision", title, "%", axes=axes),
+                caption=(
+                    f"From {variant}: the share of the nearest words of each task's prompts (down) that are taught words of "
+                    "each task (across), in percent. Tasks share words."
+                ),
+            ),
         )
