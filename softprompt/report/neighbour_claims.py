@@ -14,12 +14,13 @@ LEVEL = 0.05
 WORDS = 5  # named in a claim
 
 
-def kept_claim(shares: pd.DataFrame) -> Iterator[Claim]:
+def kept_claim(shares: pd.DataFrame, drawing: str | None) -> Iterator[Claim]:
     """Do rows stay near the tokens that they started from?
 
     Args:
         shares: `kept_shares` of the runs whose rows started as tokens, with the columns `tuned` and `random step`. Without
             such runs there is no claim.
+        drawing: the name of the figure.
     """
     if shares.empty:
         return
@@ -49,6 +50,7 @@ def kept_claim(shares: pd.DataFrame) -> Iterator[Claim]:
         f"{pd.Series(tuned).mean():.0%}{_interval(low, high)} of the rows have their initial token as the nearest (raw), "
         f"mean over {len(tuned)} runs that started from tokens. After a random step as long as each row's displacement: "
         f"{pd.Series(step).mean():.0%}{_interval(step_low, step_high)}. {null}",
+        drawing,
     )
 
 

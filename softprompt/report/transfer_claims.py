@@ -70,9 +70,13 @@ def _label_map_of(best: "pd.Series[float]", pairs: pd.DataFrame) -> str:
     """Whether the answers behind the largest gain tell the target's labels apart."""
     same = pairs[["source", "target", "variant"]].eq(best[["source", "target", "variant"]]).all(axis=1)
     row = pairs[same & (pairs["score"] == LABEL_MAP)].iloc[0]
-    apart = "tell" if row["remains"] and row["gain"] > 0 else "are not shown to tell"
+    apart = (
+        "Its answers tell"
+        if row["remains"] and row["gain"] > 0
+        else "Corrected for the number of pairs, its answers are not shown to tell"
+    )
     return (
-        f"Its answers {apart} the target's labels apart: up to a label map {row['with_prompt']:.0%} are right, with the "
+        f"{apart} the target's labels apart: up to a label map {row['with_prompt']:.0%} are right, with the "
         f"best constant label {row['baseline']:.0%} (difference {row['gain']:+z.0f} points "
         f"{format_interval(row['low'], row['high'])})."
     )

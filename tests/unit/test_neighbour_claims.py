@@ -25,12 +25,12 @@ def shares(tuned: list[float], step: list[float]) -> pd.DataFrame:
 def test_kept_rows_are_compared_with_a_random_step(
     tuned: list[float], step: list[float], verdict: Verdict, said: str
 ) -> None:
-    (claim,) = kept_claim(shares(tuned, step))
+    (claim,) = kept_claim(shares(tuned, step), None)
     assert claim.verdict is verdict and said in claim.evidence
 
 
 def test_without_initial_tokens_there_is_no_claim():
-    assert not list(kept_claim(pd.DataFrame()))
+    assert not list(kept_claim(pd.DataFrame(), None))
 
 
 def counts(tuned: tuple[int, int], initial: int, step: int) -> pd.DataFrame:

@@ -46,6 +46,7 @@ def neighbours(study: Study, settings: AnalysisSettings) -> Section:
         ]
     tokens = range(len(study.backbone.tokenizer))
     lexicon_share = sum(_in_lexicon(study.text_of(token), settings) for token in tokens) / len(tokens)
+    drawings = dict(_drawings(raw))
     return Section(
         title="Nearest tokens",
         how=(
@@ -57,11 +58,11 @@ def neighbours(study: Study, settings: AnalysisSettings) -> Section:
         ),
         findings=[*_kept(kept), *_cosines(raw)],
         claims=[
-            *kept_claim(shares),
+            *kept_claim(shares, next(iter(drawings))),
             *lexicon_claim(lexicon_counts(raw), settings.lexicon, lexicon_share),
         ],
         digest=_digest(raw, kept),
-        drawings=dict(_drawings(raw)),
+        drawings=drawings,
         tables={"kept_rows": kept, "neighbours": table},
         names_spaces=True,
     )

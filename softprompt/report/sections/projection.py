@@ -64,15 +64,15 @@ def _all_equal(prompts: Sequence[Float[Tensor, "_ d"]]) -> bool:
 
 @rc_context(STYLE)
 def _figure(points: pd.DataFrame, caption: str) -> Drawing:
-    """A point per prompt and an arrow to it from its start: a row of panels per space, t-SNE left, PCA right."""
+    """A point per prompt and an arrow to it from its start: t-SNE and PCA of every space, side by side."""
     spaces = list(dict.fromkeys(points["space"]))
-    figure = Figure(figsize=(7.4, 3.3 * len(spaces)), layout="constrained")
+    figure = Figure(figsize=(2.9 * 2 * len(spaces), 2.8), layout="constrained")
     drawing = Drawing(figure, caption=caption)
     colours = colour_of(list(points["task"]))
     markers = marker_of(list(points["variant"]))
     names = {"tsne": "t-SNE", "pca": "PCA"}
-    grid = figure.subplots(len(spaces), 2, squeeze=False)
-    for axis, (space, kind) in zip(grid.flat, product(spaces, names), strict=True):
+    axes = figure.subplots(1, 2 * len(spaces))
+    for axis, (space, kind) in zip(axes, product(spaces, names), strict=True):
         x, y = f"{kind}_x", f"{kind}_y"
         in_space = points[points["space"] == space]
         tuned, initial = (in_space[in_space["prompt"] == name] for name in (TUNED, INITIAL))
@@ -94,11 +94,11 @@ def _figure(points: pd.DataFrame, caption: str) -> Drawing:
         axis.set(title=f"{names[kind]}, {space}", xticks=[], yticks=[])
         axis.margins(0.12)
     for task, colour in colours.items():
-        grid[0, 1].scatter([], [], color=colour, label=task)
+        axes[-1].scatter([], [], color=colour, label=task)
     for variant, marker in markers.items():
-        grid[0, 1].scatter([], [], color=FAINT, marker=marker, label=f"from {variant}")
-    grid[0, 1].scatter([], [], facecolors="white", edgecolors=FAINT, label="before tuning")
-    grid[0, 1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        axes[-1].scatter([], [], color=FAINT, marker=marker, label=f"from {variant}")
+    axes[-1].scatter([], [], facecolors="white", edgecolors=FAINT, label="before tuning")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return drawing
 
 
