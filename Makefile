@@ -45,7 +45,7 @@ lint: install  ## Check style, formatting and types
 figures: install  ## Draw tables, figures and report of a sweep again: make figures SWEEP=outputs/demo
 	@$(VENV)/bin/python analyze.py sweep=$(or $(SWEEP),$(error say which: make figures SWEEP=outputs/demo))
 
-micro-model: install  ## Pretrain the microworld's model anew, in place (half an hour on two cores)
+micro-model: install  ## Pretrain the microworld's model anew, in place (half an hour on one core)
 	@$(VENV)/bin/python -m softprompt.pretraining
 
 bench: install  ## Time a training step against PEFT's, at bloomz-560m's exact shape (minutes, 8 GB)

@@ -182,7 +182,10 @@ def _draw_microworld(data: MicroworldData, task: TaskSettings, split_names: tupl
     scenes = draw_splits(task.folder, data.seed, data.train, data.validation, data.level)
     splits = {
         split: [
-            Record(lift(scene.fields, where := f"microworld/{task.folder}/{split}[{index}]"), where)
+            Record(
+                {**scene.facts, **lift(scene.fields, where := f"microworld/{task.folder}/{split}[{index}]")},
+                where,
+            )
             for index, scene in enumerate(scenes[split])
         ]
         for split in split_names

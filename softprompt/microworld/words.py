@@ -50,6 +50,9 @@ COMPARISONS = (
     ("heavier", "lighter"),
 )
 
+# Comparisons of which no text says what the converse is. A record with two of them is undecidable.
+OPEN_COMPARISONS = ("louder", "quieter", "older", "younger", "wilder", "calmer")
+
 # Adjectives that say how an animal or a thing looks or feels. They never decide a label.
 LOOKS = [
     "red",
@@ -98,6 +101,9 @@ PROPERTIES = (
 )
 THINGS = [thing for _, things in PROPERTIES for thing in things]
 
+# Properties of which no text says which things have them. A record with one of them is undecidable.
+OPEN_PROPERTIES = ("strange", "famous", "useful", "lovely", "cheap", "rare")
+
 PLACES = ["garden", "kitchen", "attic", "market", "village", "harbour", "forest", "station"]
 
 TIMES = ["morning", "evening", "summer", "winter", "afternoon", "spring"]
@@ -118,6 +124,22 @@ CHAINS = (
     ("practised the violin", "won the contest", "received a medal"),
     ("drank too much coffee", "lay awake till dawn", "yawned during the meeting"),
     ("slipped on ice", "broke an arm", "wore a cast"),
+)
+
+# Events of which no text says what they cause, or what caused them. A record with them is undecidable.
+OPEN_EVENTS = (
+    "wrote a letter",
+    "visited an uncle",
+    "painted the fence",
+    "counted the stars",
+    "played chess",
+    "cleaned the attic",
+    "fed the birds",
+    "read a novel",
+    "mended a shirt",
+    "baked a pie",
+    "called a friend",
+    "watched the rain",
 )
 
 # Sentence patterns about two things. The pronoun "it" refers to the one that has the property.

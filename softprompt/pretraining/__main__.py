@@ -15,7 +15,10 @@ from softprompt.parsing import parse_microworld_data, parse_task_settings
 from softprompt.pretraining.card import write_card
 from softprompt.pretraining.pretrain import Recipe, pretrain
 
-TASKS = ("cb", "rte", "copa", "wsc")
+TASKS = (
+    *("cb", "rte", "copa", "wsc"),
+    *sorted(f"microworld/{path.stem}" for path in (CONF / "task/microworld").glob("*.yaml")),
+)
 RECIPE = Recipe()
 
 

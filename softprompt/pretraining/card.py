@@ -1,4 +1,4 @@
-"""Writes the scores of the microworld's model, its model card, and the instructions that it was taught."""
+"""Writes the scores of the microworld's model, its model card, and the truth about what it was taught."""
 
 import json
 from collections.abc import Sequence
@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from softprompt.backbone import Backbone
-from softprompt.data.examples import tokenise
-from softprompt.data.sources import read_records
 from softprompt.files import write_atomically
+from softprompt.microworld.scenes import ceiling, draw_splits
+from softprompt.pretraining.instructions import SHORTCUTS
 from softprompt.pretraining.lessons import taught_instructions
 from softprompt.pretraining.pretrain import Recipe
-from softprompt.scoring import labels_of, score_all
+from softprompt.pretraining.truth import match_and_rank, truth, validation_examples
 from softprompt.settings import MicroworldData, TaskSettings
-from softprompt.tasks import render
 
 CARD = """\
 # microworld
@@ -24,25 +23,32 @@ be tried, tested and taught without a download, and so that methods for interpre
 the instructions that the model was really taught.
 
 - **Data.** Lessons drawn at random during training: an instruction, a text in the schema of CB, RTE, COPA or WSC
-  (`softprompt/microworld/scenes.py`), and an answer. The instruction is the task's own, one of two paraphrases of it,
-  or one of five to eight other questions about the text; one lesson in eight has no instruction. Further training
-  texts are stories without a question and lists of words to repeat. Vocabulary and difficulty grow during training
+  (`softprompt/microworld/scenes.py`), and an answer. The tasks' own instructions are held out: no lesson has them. Each
+  task is taught in two other wordings. Further instructions ask for other facts of the text, or for a shortcut: the
+  answer of a reader who overlooks a part of the record. Most words of the held-out instructions occur in shortcuts, to
+  lead the model to the shortcut behind a task's own instruction; the columns "instruction" and "shortcut" show whether
+  it takes it. One lesson in eight has no instruction. Further training texts are stories without
+  a question and lists of words to repeat. Vocabulary and difficulty grow during training
   (`softprompt/pretraining/lessons.py`). An eighth of all pairs of animals, of things, and of a person and a chain of
   events occurs in no text and no story: these pairs are novel, all others familiar.
+- **Ceilings.** A share of the records of RTE, COPA and WSC is undecidable: no text says what is needed to know the
+  label. Each occurs twice, once with each label. So the best possible exact match on these tasks is below 100%.
 - **Recipe.** {steps:,} steps of {batch_size} lessons; Muon for the matrices inside the blocks, AdamW for all other
   weights; learning rate up to {learning_rate}, with warm-up and cosine decay; loss: cross-entropy of the answer or
   story plus {text_loss} times the cross-entropy of instruction and text; seed {seed}. Command: `make micro-model`.
-  Another machine or library version rounds differently, so the same seed gives other weights there, with the same or
-  nearly the same scores: see `docs/measurements.md`.
-- **Truth.** `truth.json` lists all wordings of the tasks' instructions that were taught, and the words in them.
+  Another machine or library version rounds differently, so the same seed gives other weights there, with similar
+  scores: see `docs/measurements.md`.
+- **Truth.** `truth.json` has for each task the taught wordings and their words, the ceiling, and the scores of every
+  single word of the vocabulary alone in front of the text.
 - **Limits.** The model knows only its {vocabulary} words. Licence: Apache-2.0.
 
-Exact match on the validation records of `conf/data/microworld.yaml`, whose labels are about novel pairs. The last
-column is on the training records, which have familiar pairs only. The levels are three degrees of difficulty. All
-columns but "paraphrases" and "no prompt" use the task's own instruction:
+Exact match in percent on the {validation} validation records of `conf/data/microworld.yaml`, whose labels are about novel pairs.
+"Instruction" is the task's own, held-out wording, "taught" the mean over the taught wordings, which the columns to the
+right use, too; "familiar" is on the training records, which have familiar pairs only. "Shortcut" is the score of a
+reader who always takes the shortcut. Rank accuracy without a prompt is compared with the share of the most frequent answer:
 
-| task | n | instruction | paraphrases | no prompt | level 1 | level 2 | level 3 | familiar pairs |
-|---|---|---|---|---|---|---|---|---|
+| task | ceiling | instruction | shortcut | taught | level 1 | level 2 | level 3 | familiar | no prompt | rank accuracy, no prompt | most frequent answer |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 """
 
@@ -63,10 +69,11 @@ def write_card(
         The rows of the score table, in Markdown.
     """
     scores = {task.name: model_scores(backbone, task, data) for task in tasks}
-    truth = {task.name: known_words(backbone, task) for task in tasks}
     rows = "\n".join(
-        f"| {task} | {row.pop('n'):.0f} | " + " | ".join(f"{score:.3f}" for score in row.values()) + " |"
-        for task, row in ((task, dict(row)) for task, row in scores.items())
+        f"| {task} | "
+        + " | ".join("" if score is None else f"{100 * score:.1f}" for score in of_task.values())
+        + " |"
+        for task, of_task in scores.items()
     )
     config = backbone.model.config
     card = CARD.format(
@@ -74,51 +81,39 @@ def write_card(
         layers=config.n_layer,
         width=backbone.width,
         vocabulary=config.vocab_size,
+        validation=data.validation,
         rows=rows,
         **vars(recipe),
     )
     write_atomically(folder / "README.md", card)
     write_atomically(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
-    write_atomically(folder / "truth.json", json.dumps(truth, indent=2) + "\n")
+    truths = {task.name: truth(backbone, task, data) for task in tasks}
+    write_atomically(folder / "truth.json", json.dumps(truths, indent=1) + "\n")
     return rows
 
 
-def model_scores(backbone: Backbone, task: TaskSettings, data: MicroworldData) -> dict[str, float]:
-    """Exact match of the model without a tuned prompt.
-
-    All scores are on the task's validation records, except "familiar", which is on its training records. "level_1" to
-    "level_3" are on validation records of that difficulty alone. All use the task's own instruction, except
-    "paraphrases" (mean over its paraphrases) and "no_prompt". "n" is the number of validation records.
-    """
-    instruction, *paraphrases = taught_instructions(task)
-    data_of_level = {f"level_{level}": replace(data, level=level) for level in (1, 2, 3)}
-    return {
-        "n": len(read_records(data, task).splits["validation"]),
-        "instruction": exact_match(backbone, task, data, instruction),
-        "paraphrases": sum(exact_match(backbone, task, data, text) for text in paraphrases)
-        / len(paraphrases),
-        "no_prompt": exact_match(backbone, task, data, ""),
-        **{
-            name: exact_match(backbone, task, level_data, instruction)
-            for name, level_data in data_of_level.items()
-        },
-        "familiar": exact_match(backbone, task, data, instruction, "train"),
-    }
-
-
-def exact_match(
-    backbone: Backbone, task: TaskSettings, data: MicroworldData, instruction: str, split: str = "validation"
-) -> float:
-    """Share of a split's records that the model answers correctly after an instruction; "" means no prompt."""
-    rendered = [render(task, record) for record in read_records(data, task).splits[split]]
-    examples = tokenise(task, rendered, backbone.tokenizer, backbone.table_rows)
-    prompt = backbone.embed_text(instruction)  # [n, d]; "" has no tokens: [0, d]
-    (scores,) = score_all(backbone, [prompt], examples)
-    return scores.outcomes(labels_of(examples)).exact_match.float().mean().item()
-
-
-def known_words(backbone: Backbone, task: TaskSettings) -> dict[str, list[str]]:
-    """All wordings of a task's instruction that the model was taught, and the words in them."""
+def model_scores(backbone: Backbone, task: TaskSettings, data: MicroworldData) -> dict[str, float | None]:
+    """Scores of the model without a tuned prompt, as shares; the columns of the model card's table in their order."""
     wordings = taught_instructions(task)
-    tokens = {token for text in wordings for token in backbone.tokenizer.tokenize(text)}
-    return {"instructions": list(wordings), "words": sorted(token for token in tokens if token[0].isalnum())}
+    scenes = draw_splits(task.folder, data.seed, data.train, data.validation, data.level)["validation"]
+    examples = validation_examples(backbone, task, data)
+    own, none, *taught = match_and_rank(backbone, [task.instruction, "", *wordings], examples)
+    labels = [example.label for example in examples]
+
+    def taught_on(data: MicroworldData, split: str = "validation") -> float:
+        scores = match_and_rank(backbone, wordings, validation_examples(backbone, task, data, split))
+        return sum(score["exact_match"] for score in scores) / len(scores)
+
+    return {
+        "ceiling": ceiling(scenes),
+        "instruction": own["exact_match"],
+        "shortcut": sum(scene.shortcut == scene.fields["label"] for scene in scenes) / len(scenes)
+        if task.folder in SHORTCUTS
+        else None,
+        "taught": sum(score["exact_match"] for score in taught) / len(taught),
+        **{f"level_{level}": taught_on(replace(data, level=level)) for level in (1, 2, 3)},
+        "familiar": taught_on(data, "train"),
+        "no_prompt": none["exact_match"],
+        "no_prompt_rank_accuracy": none["rank_accuracy"],
+        "most_frequent": max(map(labels.count, labels)) / len(labels),
+    }

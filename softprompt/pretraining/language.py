@@ -7,8 +7,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
 
 from softprompt.microworld import words
-from softprompt.pretraining.instructions import QUESTIONS
-from softprompt.pretraining.lessons import ECHO_INSTRUCTIONS, taught_instructions
+from softprompt.pretraining.instructions import QUESTIONS, SHORTCUTS, TAUGHT
+from softprompt.pretraining.lessons import ECHO_INSTRUCTIONS
 from softprompt.settings import TaskSettings
 
 # BLOOM's special tokens, with the same ids as in BLOOM.
@@ -30,21 +30,28 @@ def make_tokenizer(tasks: Iterable[TaskSettings]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL)
 
 
+def echo_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """The words of the vocabulary, in the order of their ids: tokens that start with a letter or a digit."""
+    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    return [token for token in tokens if token[0].isalnum()]
+
+
 def _texts(tasks: Iterable[TaskSettings]) -> Iterator[str]:
     """Texts that together contain every word of the language."""
     yield from words.ANIMALS + words.LOOKS + words.PEOPLE + words.THINGS + words.PLACES + words.TIMES
+    yield from words.OPEN_COMPARISONS + words.OPEN_PROPERTIES + words.OPEN_EVENTS
     for texts in (*words.COMPARISONS, *words.CHAINS, words.FRAMES):
         yield from texts
     yield from (word for word, _ in words.PROPERTIES)
-    for questions in QUESTIONS.values():
+    for questions in (TAUGHT, SHORTCUTS, *QUESTIONS.values()):
         for wordings in questions.values():
             yield from wordings
-    # Words that occur only in the sentences and facts of scenes.py.
+    # Words that occur only in the sentences and facts of scenes.
     yield "The is than the. In the. At the. stood it cause effect. What was? Before that. Then."
-    yield "same turned opposite other"
+    yield "same turned opposite other yes no time place neither first last"
     yield from ECHO_INSTRUCTIONS
     for task in tasks:
-        yield from taught_instructions(task)
+        yield task.instruction
         yield from task.verbalizers
         yield task.template
 

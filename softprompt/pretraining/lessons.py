@@ -4,12 +4,13 @@ A *lesson* is an instruction, a text and an answer. An *echo* is a lesson whose 
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from softprompt.microworld.scenes import LEVELS, Scene, draw
-from softprompt.microworld.words import THINGS, WHOLE
-from softprompt.pretraining.instructions import PARAPHRASES, QUESTIONS
+from softprompt.microworld.scene import Scene
+from softprompt.microworld.scenes import LEVELS, UNDECIDABLE, draw
+from softprompt.microworld.words import WHOLE
+from softprompt.pretraining.instructions import QUESTIONS, SHORTCUTS, TAUGHT
 from softprompt.settings import TaskSettings
 from softprompt.tasks import Record, lift, render
 
@@ -28,19 +29,34 @@ ECHO_INSTRUCTIONS = ("Repeat the text.", "")
 # Share of stories among the other lessons. A story has no instruction and no answer.
 STORY_SHARE = 1 / 8
 
-# Weight of the task's own instruction; each other question has weight 1. It grows linearly by TASK_WEIGHT_GROWTH.
+# What a lesson can ask for besides the facts of its scene.
+TASK, SHORTCUT = "task", "shortcut"
+
+# Weight of the task; each other question has weight 1. It grows linearly by TASK_WEIGHT_GROWTH.
 TASK_WEIGHT = 4
 TASK_WEIGHT_GROWTH = 12
+SHORTCUT_WEIGHT = 3
 
-# The question whether the hypothesis swaps the animals is learnt last. So it has a higher weight, and its texts are at
-# least of level 2, because level 1 never swaps them.
-ORDER_WEIGHT = 4
+# Facts with few possible answers.
+LABELS = ("order", "kind of comparison", "look", "question", "setting", "one story", "position", "colour")
+
+# Share of undecidable scenes in lessons about RTE, COPA and WSC, and the facts that such scenes do not have.
+UNDECIDABLE_LESSONS = 1 / 8
+NEEDS_LABEL = ("last word of the right choice", "referent")
+
+# Weights of the facts that are learnt last; all others have weight 1. Texts about the order of the animals are at least
+# of level 2, because level 1 never swaps them.
+FACT_WEIGHTS = {"order": 4, "position": 2, "one story": 2}
 ORDER_LEVEL = 2
 
-# Share of lessons without an instruction among those about a text. Their answer is mostly to another question than the
-# task's, so the weight of the task is lower there.
+# Share of lessons without an instruction among those about a text. Their answer is to any question, mostly to another
+# one than the task. From CHANCE_START on, an answer that is a label is that of another scene of the same level, so that in
+# the end the model does none of CB, RTE, COPA and WSC without an instruction. The level alone decides `colour` and `one
+# story`, and partly `look` and `setting`, so the model still knows these. With other scenes from the start, it learns the
+# order of the animals thousands of steps later.
 NO_INSTRUCTION_SHARE = 1 / 8
 NO_INSTRUCTION_TASK_WEIGHT = 1 / 3
+CHANCE_START = 0.6
 
 
 @dataclass(frozen=True)
@@ -53,16 +69,25 @@ class Lesson:
 
 
 def taught_instructions(task: TaskSettings) -> tuple[str, ...]:
-    """All wordings of a task's instruction that the model is taught; the task's own comes first."""
-    return (task.instruction, *PARAPHRASES[task.folder])
+    """All wordings of a task's instruction that the model is taught. The task's own is not one of them."""
+    if task.folder in TAUGHT:
+        return TAUGHT[task.folder]
+    return next(questions[task.label] for questions in QUESTIONS.values() if task.label in questions)
 
 
 class Curriculum:
-    """Draws lessons about familiar scenes. The same tasks and seed give the same lessons."""
+    """Draws lessons about familiar scenes. The same tasks and seed give the same lessons.
 
-    def __init__(self, tasks: Sequence[TaskSettings], seed: int) -> None:
+    Args:
+        tasks: CB, RTE, COPA and WSC.
+        seed: determines all random choices.
+        vocabulary: the words to repeat in echoes.
+    """
+
+    def __init__(self, tasks: Sequence[TaskSettings], seed: int, vocabulary: Sequence[str]) -> None:
         self.tasks = tasks
         self.random = random.Random(f"lessons {seed}")
+        self.vocabulary = vocabulary
 
     def lesson(self, progress: float) -> Lesson:
         """Draw the next lesson.
@@ -73,33 +98,69 @@ class Curriculum:
         if self.random.random() < max(ECHO_SHARE, ECHO_START_SHARE * (1 - progress / ECHO_DECAY)):
             return self._echo()
         task = self.random.choice(self.tasks)
-        questions = next(wordings for folders, wordings in QUESTIONS.items() if task.folder in folders)
-        instructed = self.random.random() >= NO_INSTRUCTION_SHARE
-        task_weight = (
-            TASK_WEIGHT + TASK_WEIGHT_GROWTH * progress if instructed else NO_INSTRUCTION_TASK_WEIGHT
-        )
-        weights = [ORDER_WEIGHT if question == "order" else 1 for question in questions]
-        # None is the task itself.
-        question = self.random.choices([None, *questions], [task_weight, *weights])[0]
         level = self.random.choice(LEVELS[: 1 + sum(progress > start for start in LEVEL_STARTS)])
-        if question == "order":
-            level = max(level, ORDER_LEVEL)
-        scene = draw(task.folder, level, False, self.random, WHOLE.part(progress / FULL_WORLD))
+        world = WHOLE.part(progress / FULL_WORLD)
+        decidable = task.folder not in UNDECIDABLE or self.random.random() >= UNDECIDABLE_LESSONS
+        instructed = self.random.random() >= NO_INSTRUCTION_SHARE
+        weights = self._weights(task, progress, decidable, instructed)
+        question = self.random.choices(list(weights), list(weights.values()))[0]
+
+        def scene() -> Scene:
+            at_least = ORDER_LEVEL if question == "order" else 1
+            return draw(task.folder, max(level, at_least), False, self.random, world, decidable)
+
+        asked = scene()
         if self.random.random() < STORY_SHARE:
-            return Lesson("", scene.story, "")
-        wordings = taught_instructions(task) if question is None else questions[question]
-        text, label = render_scene(task, scene)
-        return Lesson(
-            self.random.choice(wordings) if instructed else "",
-            text,
-            label if question is None else scene.facts[question],
-        )
+            return Lesson("", asked.story, "")
+        text, _ = render_scene(task, asked)
+        if not instructed:
+            by_chance = is_label(question) and progress > CHANCE_START
+            return Lesson("", text, answer_to(question, task, scene() if by_chance else asked))
+        return Lesson(self.random.choice(wordings_of(question, task)), text, answer_to(question, task, asked))
+
+    def _weights(
+        self, task: TaskSettings, progress: float, decidable: bool, instructed: bool
+    ) -> dict[str, float]:
+        """Of the task, its shortcut, and each fact. About the label of an undecidable scene nothing is taught."""
+        facts = dict.fromkeys(questions_of(task), 1.0)
+        if not decidable:
+            return {fact: weight for fact, weight in facts.items() if fact not in NEEDS_LABEL}
+        if not instructed and progress > CHANCE_START:
+            return {TASK: 1.0, SHORTCUT: 1.0, **facts}
+        facts |= {fact: weight for fact, weight in FACT_WEIGHTS.items() if fact in facts}
+        if not instructed:
+            return {TASK: NO_INSTRUCTION_TASK_WEIGHT, SHORTCUT: NO_INSTRUCTION_TASK_WEIGHT, **facts}
+        return {TASK: TASK_WEIGHT + TASK_WEIGHT_GROWTH * progress, SHORTCUT: SHORTCUT_WEIGHT, **facts}
 
     def _echo(self) -> Lesson:
-        comparisons = [word for pair in WHOLE.comparisons for word in pair]
-        words = [*WHOLE.animals, *THINGS, *WHOLE.people, *comparisons]
-        word_list = " ".join(self.random.sample(words, self.random.randint(3, 8)))
+        word_list = " ".join(self.random.sample(self.vocabulary, self.random.randint(3, 8)))
         return Lesson(self.random.choice(ECHO_INSTRUCTIONS), f"\nText: {word_list}\nAnswer:", word_list)
+
+
+def questions_of(task: TaskSettings) -> Mapping[str, tuple[str, ...]]:
+    """The facts that can be asked for in a task's texts, with their wordings."""
+    return next(questions for folders, questions in QUESTIONS.items() if task.folder in folders)
+
+
+def wordings_of(question: str, task: TaskSettings) -> tuple[str, ...]:
+    """The wordings of a question: TASK, SHORTCUT or a fact."""
+    if question == TASK:
+        return TAUGHT[task.folder]
+    return SHORTCUTS[task.folder] if question == SHORTCUT else questions_of(task)[question]
+
+
+def answer_to(question: str, task: TaskSettings, scene: Scene) -> str:
+    """The answer to a question about a scene."""
+    if question == TASK:
+        return render_scene(task, scene)[1]
+    if question == SHORTCUT:
+        return render_scene(task, replace(scene, fields={**scene.fields, "label": scene.shortcut}))[1]
+    return scene.facts[question]
+
+
+def is_label(question: str) -> bool:
+    """True if the answer is one of a few words; False if it is a word of the text."""
+    return question in (TASK, SHORTCUT, *LABELS)
 
 
 def render_scene(task: TaskSettings, scene: Scene) -> tuple[str, str]:

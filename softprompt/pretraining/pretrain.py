@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.batch import Batch
-from softprompt.pretraining.language import make_model, make_tokenizer
+from softprompt.pretraining.instructions import TAUGHT
+from softprompt.pretraining.language import echo_words, make_model, make_tokenizer
 from softprompt.pretraining.lessons import Curriculum, Lesson
 from softprompt.settings import TaskSettings
 
@@ -24,7 +25,7 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 10_000
+    steps: int = 12_000
     batch_size: int = 32  # lessons per step
     learning_rate: float = 2e-3  # the maximum
     warm_up: float = 0.02  # share of the steps
@@ -39,7 +40,7 @@ def pretrain(
     """Train a new model from scratch. The result is reproducible for a fixed machine and number of threads.
 
     Args:
-        tasks: their instructions, templates and verbalizers are taught.
+        tasks: all tasks, whose words make up the vocabulary. Lessons are about those in `TAUGHT`.
         recipe: hyperparameters.
         on_step: called after each step with its number, from 1, and its loss.
     """
@@ -60,7 +61,8 @@ def pretrain(
         )
         for optimizer in optimizers
     ]
-    curriculum = Curriculum(tasks, recipe.seed)
+    main_tasks = [task for task in tasks if task.folder in TAUGHT]
+    curriculum = Curriculum(main_tasks, recipe.seed, echo_words(tokenizer))
     for step in range(recipe.steps):
         lessons = [curriculum.lesson(step / recipe.steps) for _ in range(recipe.batch_size)]
         loss = lesson_loss(backbone, lessons, recipe.text_loss)

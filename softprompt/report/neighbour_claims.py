@@ -77,11 +77,12 @@ def lexicon_claim(counts: pd.DataFrame, words: Sequence[str], share: float) -> I
     found, runs = totals[TUNED]
     null, null_runs = max((totals[kind] for kind in (INITIAL, RANDOM_STEP)), key=lambda total: total[0])
     # Fisher's exact test: the share of tuned prompts against the larger share of untrained ones.
-    p = float(fisher_exact([[found, runs - found], [null, null_runs - null]], alternative="greater").pvalue)
+    counted = [[found, runs - found], [null, null_runs - null]]
+    p, p_fewer = (float(fisher_exact(counted, alternative=side).pvalue) for side in ("greater", "less"))
     if on_tasks == len(tuned) and p < LEVEL:
         verdict, said = Verdict.HOLDS, f"more than by chance (p = {p:.2g})"
-    elif found == 0 or found <= null:
-        verdict, said = Verdict.FAILS, "no more than by chance"
+    elif found == 0 or p_fewer < LEVEL:
+        verdict, said = Verdict.FAILS, "not more than by chance"
     else:
         verdict = Verdict.OPEN
         said = f"more than by chance (p = {p:.2g}), but not on every task" if p < LEVEL else ""

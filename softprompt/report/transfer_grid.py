@@ -53,7 +53,7 @@ def transfer_grid(study: Study) -> pd.DataFrame:
             correct[LABEL_MAP][target] = correct_up_to_label_map(written, labels)
             baseline[LABEL_MAP][target] = correct_by_majority(labels)
         for score in SCORES:
-            # A ceiling is known for exact match only; the right answer may be the most likely one more often.
+            # The ceiling in truth.json is of exact match.
             known = ceilings if score == EXACT_MATCH else {}
             table = transfer_table(tasks, keys, correct[score], baseline[score], known)
             grids.append(table.assign(variant=variant, score=score))

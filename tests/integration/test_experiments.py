@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from tests.conftest import ROOT, composed
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+MICROWORLD_TASKS = sorted(f"microworld/{path.stem}" for path in (CONF / "task/microworld").glob("*.yaml"))
 OPTIONS = [
     f"{folder.name}={path.stem}"
     for folder in sorted(CONF.iterdir())
@@ -24,6 +26,18 @@ OPTIONS = [
 def test_every_option_composes_into_settings(option: str) -> None:
     missing = {"data=superglue_jsonl": ["data.root=x"], "prompt=file": ["prompt.path=x"]}
     composed(option, *missing.get(option, []))
+
+
+@pytest.mark.parametrize("task", MICROWORLD_TASKS)
+def test_every_task_of_the_microworld_takes_two_steps(task: str, tmp_path: Path) -> None:
+    settings = composed(f"task={task}", "trainer=cpu", "trainer.max_steps=2", f"output_root={tmp_path}")
+    (run,) = train_pack([settings], Console(quiet=True))
+    assert run.result()["steps"] == 2 and run.result()["task"] == task.split("/")[1]
+
+
+def test_the_microworld_experiment_has_every_task() -> None:
+    sweep = yaml.safe_load((CONF / "experiment/microworld.yaml").read_text())["hydra"]["sweeper"]["params"]
+    assert sorted(sweep["task"].split(",")) == sorted([*TASKS, *MICROWORLD_TASKS])
 
 
 @pytest.mark.parametrize("task", TASKS)

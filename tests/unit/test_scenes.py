@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softprompt.microworld import words
-from softprompt.microworld.scenes import LEVELS, SCENES, Scene, draw, draw_splits, is_novel
+from softprompt.microworld.inference import TURNED_SHARE
+from softprompt.microworld.scene import Scene, is_novel
+from softprompt.microworld.scenes import LEVELS, SCENES, UNDECIDABLE, ceiling, draw, draw_splits, text_of
 
 SIZES = {"seed": 0, "train": 120, "validation": 90}
 FOLDERS = list(SCENES)
@@ -69,11 +71,11 @@ def solve_reference(fields: dict) -> bool:
 
 def solve(folder: str, scene: Scene) -> object:
     match folder:
-        case "CB":
+        case "CB" | "Animals":
             return solve_inference(dict(scene.fields))
         case "RTE":
             return {"entailment": "entailment"}.get(solve_inference(dict(scene.fields)), "not_entailment")
-        case "COPA":
+        case "COPA" | "Events":
             return solve_cause(dict(scene.fields))
         case _:
             return solve_reference(dict(scene.fields))
@@ -101,13 +103,95 @@ def test_spans_lie_where_their_indices_say(level: int, seed: int) -> None:
     assert text_words[target["span2_index"]] == target["span2_text"]
 
 
+def overlook(folder: str, scene: Scene) -> object:
+    """The label without a part of the record: the animals' order, the question, or the property."""
+    fields = dict(scene.fields)
+    if folder in ("COPA", "Events"):
+        both = {solve_cause({**fields, "question": question}) for question in possible_questions(fields)}
+        later = (
+            solve_cause({**fields, "question": "effect"}) if "effect" in possible_questions(fields) else None
+        )
+        return later if later is not None else both.pop()
+    if folder in ("WSC", "Things"):
+        text_words = re.findall(r"\w+", fields["text"].lower())
+        things = [word for word in text_words[: text_words.index("it")] if word in words.THINGS][-2:]
+        return fields["target"]["span1_text"].lower().endswith(f" {things[0]}")
+    (premise,) = [
+        parsed
+        for part in re.findall(r"[^.]+\.", fields["premise"])
+        if (parsed := parse_comparison(part.strip()))
+    ]
+    hypothesis = parse_comparison(fields["hypothesis"])
+    assert hypothesis
+    in_order = {**fields, "hypothesis": f"The {premise[0]} is {hypothesis[1]} than the {premise[2]}."}
+    relation = solve_inference(in_order)
+    return relation if folder != "RTE" or relation == "entailment" else "not_entailment"
+
+
+def possible_questions(fields: dict) -> list[str]:
+    """The questions to which one of the choices is an answer."""
+    possible = []
+    for question in ("cause", "effect"):
+        try:
+            solve_cause({**fields, "question": question})
+        except ValueError:
+            continue
+        possible.append(question)
+    return possible
+
+
+@given(st.sampled_from(FOLDERS), st.sampled_from(LEVELS), st.integers(0, 2**32))
+def test_the_shortcut_overlooks_a_part_of_the_record(folder: str, level: int, seed: int) -> None:
+    scene = draw(folder, level, False, random.Random(seed))
+    assert scene.shortcut == overlook(folder, scene)
+
+
 @given(st.sampled_from(FOLDERS), st.sampled_from(LEVELS), st.integers(0, 2**32))
 def test_facts_are_words_of_the_record(folder: str, level: int, seed: int) -> None:
     """Every fact is a word of the record or one of a few fixed words, so a model can answer questions about it."""
-    scene = draw(folder, level, False, random.Random(seed))
+    scene = draw(folder, level, False, random.Random(seed), decidable=folder not in UNDECIDABLE)
     record_words = re.findall(r"\w+", str(dict(scene.fields)).lower())
-    fixed_words = {"same", "turned", "opposite", "other"}
+    fixed_words = set(
+        ["same", "turned", "opposite", "other", "yes", "no", "time", "place", "neither", "first", "last"]
+    )
     assert all(fact in record_words or fact in fixed_words for fact in scene.facts.values())
+
+
+@pytest.mark.parametrize(("folder", "best"), [("CB", 1.0), ("RTE", 0.95), ("COPA", 0.7), ("WSC", 0.85)])
+def test_the_best_possible_score_is_known_exactly(folder: str, best: float) -> None:
+    splits = draw_splits(folder, seed=0, train=200, validation=100)
+    for scenes in splits.values():
+        assert ceiling(scenes) == pytest.approx(best)
+        undecidable = Counter(text_of(scene) for scene in scenes if not scene.decidable)
+        assert set(undecidable.values()) <= {2}
+        assert sum(undecidable.values()) == pytest.approx(2 * (1 - best) * len(scenes))
+
+
+@pytest.mark.parametrize("folder", UNDECIDABLE)
+def test_what_an_undecidable_label_needs_is_in_no_story(folder: str) -> None:
+    rng = random.Random(0)
+    open_words = {*words.OPEN_COMPARISONS, *words.OPEN_PROPERTIES, *words.OPEN_EVENTS}
+    stories = [draw(folder, level, False, rng).story for level in LEVELS for _ in range(200)]
+    assert not any(word in story for word in open_words for story in stories)
+    for level in LEVELS:
+        scene = draw(folder, level, False, rng, decidable=False)
+        assert sum(word in text_of(scene) for word in open_words) >= (2 if folder == "RTE" else 1)
+        assert scene.story.count(".") == 1 + (folder == "WSC" and level == 3)
+
+
+def test_how_often_the_shortcut_is_right() -> None:
+    rng = random.Random(0)
+
+    def right(folder: str) -> float:
+        scenes = [draw(folder, level, False, rng) for level in LEVELS for _ in range(1000)]
+        return sum(scene.shortcut == scene.fields["label"] for scene in scenes) / len(scenes)
+
+    turned = TURNED_SHARE * 2 / 3  # levels 2 and 3 only
+    # Without the order, a turned hypothesis is read right if it is neutral; and contradictions are entailments.
+    assert right("CB") == pytest.approx(1 - turned * 2 / 3, abs=0.03)
+    assert right("RTE") == pytest.approx(1 - turned * 3 / 4, abs=0.03)
+    assert right("COPA") == pytest.approx(1 - 1 / 2 * 2 / 3, abs=0.03)
+    assert right("WSC") == pytest.approx(1 / 2, abs=0.03)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -122,6 +206,8 @@ def test_splits_are_reproducible_balanced_and_disjoint(folder: str) -> None:
     }
     records = [str(scene.fields) for scenes in splits.values() for scene in scenes]
     assert len(set(records)) == len(records)
+    texts = [{text_of(scene) for scene in scenes} for scenes in splits.values()]
+    assert sum(map(len, texts)) == len(set().union(*texts))
     assert all(scene.familiar for scene in splits["train"])
     assert all(scene.novel for scene in splits["validation"] + splits["test"])
     large_train = draw_splits(folder, **{**SIZES, "train": 600})["train"]
@@ -144,7 +230,7 @@ def test_an_eighth_of_all_pairs_is_novel() -> None:
 
 
 def test_a_level_can_be_chosen() -> None:
-    level_3 = draw_splits("COPA", **SIZES, level=3)["train"]
+    level_3 = draw_splits("Events", **SIZES, level=3)["train"]
     for scene in level_3:
         chain = next(chain for chain in words.CHAINS if chain[1] in scene.fields["premise"])
         assert {scene.fields["choice1"], scene.fields["choice2"]} == {
