@@ -10,8 +10,8 @@ from softprompt.report.registry import Claim, Question, Verdict
 MOST, LITTLE = 0.8, 0.2  # of what was learned
 
 
-def hard_prompt_claim(table: pd.DataFrame, ranked: pd.DataFrame, drawing: str | None) -> Claim:
-    """The claim, judged for each start by exact match.
+def hard_prompt_claims(table: pd.DataFrame, ranked: pd.DataFrame, drawing: str | None) -> Iterator[Claim]:
+    """The claim for each start, judged by exact match.
 
     It holds for a start if on every task where tuning added something the hard prompts score above 97.5% of random texts,
     and keep most of what tuning added, mean over tasks. It fails for a start if they keep little of it on most tasks.
@@ -21,31 +21,21 @@ def hard_prompt_claim(table: pd.DataFrame, ranked: pd.DataFrame, drawing: str | 
         ranked: the same, of rank accuracy.
         drawing: the name of the figure.
     """
-    verdicts, evidence = [], []
     for variant, group in table.groupby("variant", sort=False):
         verdict, words = _of_variant(group)
-        evidence.append(f"From {variant}: {words}")
-        if verdict is not None:
-            verdicts.append(verdict)
-    if Verdict.HOLDS in verdicts:
-        of_all = Verdict.HOLDS if set(verdicts) == {Verdict.HOLDS} else Verdict.OPEN
-    else:
-        of_all = Verdict.FAILS if set(verdicts) == {Verdict.FAILS} else Verdict.OPEN
-    return Claim(
-        Question.TOKENS,
-        "The nearest tokens carry what the prompt learned.",
-        of_all,
-        " ".join(
-            [*evidence, *(["The starts do not agree."] if len(set(verdicts)) > 1 else []), *_ranked(ranked)]
-        ),
-        drawing,
-    )
+        yield Claim(
+            Question.TOKENS,
+            f"The nearest tokens carry what prompts from {variant} learned.",
+            verdict,
+            " ".join([words, *_ranked(ranked[ranked["variant"] == variant])]),
+            drawing,
+        )
 
 
-def _of_variant(group: pd.DataFrame) -> tuple[Verdict | None, str]:
-    """The verdict of one start, None if tuning added nothing to it, and the numbers."""
+def _of_variant(group: pd.DataFrame) -> tuple[Verdict, str]:
+    """The verdict of one start, open if tuning added nothing to it, and the numbers."""
     words = (
-        f"hard prompts score {format_range(group['hard_prompt'])}, tuned prompts {format_range(group['tuned'])}, their "
+        f"Hard prompts score {format_range(group['hard_prompt'])}, tuned prompts {format_range(group['tuned'])}, their "
         f"starts {format_range(group['initial'])}, random texts of the same length {format_range(group['random_text'])} "
         f"(97.5% quantile {format_range(group['random_text_high'])})."
     )
@@ -62,7 +52,7 @@ def _of_variant(group: pd.DataFrame) -> tuple[Verdict | None, str]:
             words += "and tuning is not shown to add to its score: there is nothing to read."
     learned = group.dropna(subset="share_of_learned")
     if learned.empty:
-        return None, words if len(copies) else f"{words} Tuning is not shown to add anything."
+        return Verdict.OPEN, words if len(copies) else f"{words} Tuning is not shown to add anything."
     shares = learned["share_of_learned"]
     above_texts = learned["hard_prompt"] > learned["random_text_high"]
     words += (
@@ -84,8 +74,7 @@ def _ranked(table: pd.DataFrame) -> Iterator[str]:
         )
         return
     parts = ", ".join(
-        f"{row['share_of_learned']:.0%} for {row['task']} from {row['variant']}"
-        for row in learned.to_dict("records")
+        f"{row['share_of_learned']:.0%} for {row['task']}" for row in learned.to_dict("records")
     )
     yield (
         "Rank accuracy does not count whether the model writes an answer at all. In it, hard prompts keep this share of what "

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from softprompt.analysis.hard_prompt import KINDS, hard_prompt_table, random_texts
-from softprompt.report.hard_prompt_claim import hard_prompt_claim
+from softprompt.report.hard_prompt_claim import hard_prompt_claims
 from softprompt.report.registry import Verdict
 
 TEXTS_OF = dict.fromkeys(range(4), np.stack([np.ones(8, bool), np.zeros(8, bool)]))
@@ -83,31 +83,31 @@ def scored(variant: str, initial: float, hard: float, learned: float, read_as_st
         ),
         ([scored("text", 1.0, 1.0, np.nan, 3)], Verdict.OPEN, "there is nothing to read"),
         ([scored("text", 0.9, 0.7, np.nan)], Verdict.OPEN, "Tuning is not shown to add anything."),
-        (
-            [scored("text", 0.6, 0.6, 0.0, 3), scored("random", 0.0, 0.9, 0.9)],
-            Verdict.OPEN,
-            "The starts do not agree.",
-        ),
-        (
-            [scored("text", 1.0, 1.0, np.nan, 3), scored("random", 0.0, 0.9, 0.9)],
-            Verdict.HOLDS,
-            "nothing to read",
-        ),
     ],
 )
 def test_the_verdict_is_about_what_tuning_added_to_the_start(
     tables: list[pd.DataFrame], verdict: Verdict, said: str
 ) -> None:
-    claim = hard_prompt_claim(pd.concat(tables), pd.concat(tables).assign(no_prompt=0.5), None)
+    (claim,) = hard_prompt_claims(pd.concat(tables), pd.concat(tables).assign(no_prompt=0.5), None)
     assert claim.verdict is verdict and said in claim.evidence
+
+
+def test_each_start_has_its_verdict() -> None:
+    table = pd.concat([scored("text", 0.6, 0.6, 0.0, 3), scored("random", 0.0, 0.9, 0.9)])
+    from_text, from_random = hard_prompt_claims(table, table.assign(no_prompt=0.5), None)
+    assert (from_text.verdict, from_random.verdict) == (Verdict.FAILS, Verdict.HOLDS)
+    assert "from text" in from_text.says and "from random" in from_random.says
+    assert "0% for cb, 0% for rte." in from_text.evidence and "90% for cb" in from_random.evidence
 
 
 def test_gains_in_rank_accuracy_are_named_beside() -> None:
     exact, ranked = scored("random", 0.0, 0.9, 0.9), scored("random", 0.5, 0.6, 0.1).assign(no_prompt=0.5)
-    assert (
-        "10% for cb from random, 10% for rte from random." in hard_prompt_claim(exact, ranked, None).evidence
-    )
-    one = ranked.assign(share_of_learned=[0.1, np.nan])
-    assert "10% for cb from random. Elsewhere" in hard_prompt_claim(exact, one, None).evidence
+
+    def evidence(of_rank_accuracy: pd.DataFrame) -> str:
+        (claim,) = hard_prompt_claims(exact, of_rank_accuracy, None)
+        return claim.evidence
+
+    assert "10% for cb, 10% for rte." in evidence(ranked)
+    assert "10% for cb. Elsewhere" in evidence(ranked.assign(share_of_learned=[0.1, np.nan]))
     none = ranked.assign(share_of_learned=np.nan)
-    assert "the rank accuracy is 50%, and tuning" in hard_prompt_claim(exact, none, None).evidence
+    assert "the rank accuracy is 50%, and tuning" in evidence(none)

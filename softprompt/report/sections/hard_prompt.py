@@ -13,7 +13,7 @@ from softprompt.analysis.hard_prompt import KINDS, TEXTS, hard_prompt_table, ran
 from softprompt.console import show_control_characters
 from softprompt.report.drawing import STYLE, Drawing
 from softprompt.report.formatting import format_interval, format_range
-from softprompt.report.hard_prompt_claim import hard_prompt_claim
+from softprompt.report.hard_prompt_claim import hard_prompt_claims
 from softprompt.report.registry import Section, section
 from softprompt.report.style import COLOURS, FAINT, INK
 from softprompt.settings import AnalysisSettings
@@ -90,7 +90,7 @@ def hard_prompt(study: Study, settings: AnalysisSettings) -> Section:
             "an answer, is in hard_prompt.csv, too."
         ),
         findings=list(_findings(exact)),
-        claims=[hard_prompt_claim(exact, table[table["score"] != EXACT_MATCH], "hard_prompt")],
+        claims=list(hard_prompt_claims(exact, table[table["score"] != EXACT_MATCH], "hard_prompt")),
         digest=_digest(table),
         drawings={"hard_prompt": _figure(exact)},
         tables={"hard_prompt": table, "hard_prompt_texts": texts},
