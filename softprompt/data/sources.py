@@ -182,7 +182,7 @@ def _draw_microworld(data: MicroworldData, task: TaskSettings, split_names: tupl
     scenes = draw_splits(task.folder, data.seed, data.train, data.validation, data.level)
     splits = {
         split: [
-            Record(
+            Record(  # with the facts, which tasks of the microworld have as labels
                 {**scene.facts, **lift(scene.fields, where := f"microworld/{task.folder}/{split}[{index}]")},
                 where,
             )

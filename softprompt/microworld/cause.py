@@ -12,8 +12,8 @@ def cause(world: World, level: int, decidable: bool, rng: random.Random) -> Scen
     At level 1 the wrong choice comes from another chain of events. At levels 2 and 3 both choices come from the
     premise's chain, so the right one depends on the question (cause or effect). Level 2 may add a time or a place to
     the premise, and level 3 always does. The shortcut overlooks the question: it is the choice from the premise's chain,
-    and the later one of two. In an undecidable scene all events come from no chain,
-    and the shortcut is the label that was drawn.
+    and the later one of two. In an undecidable scene the events come from no chain, and the shortcut is the label that was
+    drawn.
     """
     person = rng.choice(world.people)
     question = rng.choice(("cause", "effect"))

@@ -30,7 +30,7 @@ def make_tokenizer(tasks: Iterable[TaskSettings]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL)
 
 
-def echo_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+def vocabulary_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """The words of the vocabulary, in the order of their ids: tokens that start with a letter or a digit."""
     tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
     return [token for token in tokens if token[0].isalnum()]

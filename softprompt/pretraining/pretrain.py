@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from softprompt.backbone import Backbone, make_backbone
 from softprompt.data.batch import Batch
 from softprompt.pretraining.instructions import TAUGHT
-from softprompt.pretraining.language import echo_words, make_model, make_tokenizer
+from softprompt.pretraining.language import make_model, make_tokenizer, vocabulary_words
 from softprompt.pretraining.lessons import Curriculum, Lesson
 from softprompt.settings import TaskSettings
 
@@ -62,7 +62,7 @@ def pretrain(
         for optimizer in optimizers
     ]
     main_tasks = [task for task in tasks if task.folder in TAUGHT]
-    curriculum = Curriculum(main_tasks, recipe.seed, echo_words(tokenizer))
+    curriculum = Curriculum(main_tasks, recipe.seed, vocabulary_words(tokenizer))
     for step in range(recipe.steps):
         lessons = [curriculum.lesson(step / recipe.steps) for _ in range(recipe.batch_size)]
         loss = lesson_loss(backbone, lessons, recipe.text_loss)

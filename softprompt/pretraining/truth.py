@@ -8,7 +8,7 @@ from softprompt.backbone import Backbone
 from softprompt.data.examples import Example, tokenise
 from softprompt.data.sources import read_records
 from softprompt.microworld.scenes import ceiling, draw_splits
-from softprompt.pretraining.language import echo_words
+from softprompt.pretraining.language import vocabulary_words
 from softprompt.pretraining.lessons import taught_instructions
 from softprompt.scoring import labels_of, score_all
 from softprompt.settings import MicroworldData, TaskSettings
@@ -32,7 +32,7 @@ def truth(backbone: Backbone, task: TaskSettings, data: MicroworldData) -> dict[
     wordings = taught_instructions(task)
     tokens = {token for text in wordings for token in backbone.tokenizer.tokenize(text)}
     examples = validation_examples(backbone, task, data)[:WORD_EXAMPLES]
-    words = echo_words(backbone.tokenizer)
+    words = vocabulary_words(backbone.tokenizer)
     without, *alone = match_and_rank(backbone, ["", *words], examples)
     return {
         "instructions": list(wordings),

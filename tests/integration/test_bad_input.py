@@ -375,7 +375,7 @@ def test_data_that_was_moved_is_found_by_the_analysis(settings: Settings, tmp_pa
     import shutil
 
     from softprompt.study import Study
-    from tests.integration.test_report import ANALYSIS
+    from tests.integration.small_sweep import ANALYSIS
 
     assert isinstance(settings.data, JsonlData)
     old, new = tmp_path / "old", tmp_path / "new"

@@ -18,7 +18,7 @@ from softprompt.study import Study
 from softprompt.training.train import train_pack
 from softprompt.training.tuning import PromptTuning
 from tests.conftest import THOROUGH, composed
-from tests.integration.test_report import ANALYSIS
+from tests.integration.small_sweep import ANALYSIS
 
 FLIPS = 200 if THOROUGH else 20
 CUTS = 20

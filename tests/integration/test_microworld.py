@@ -16,7 +16,7 @@ from softprompt.pretraining.__main__ import TASKS as TASK_NAMES
 from softprompt.pretraining.__main__ import main
 from softprompt.pretraining.card import model_scores
 from softprompt.pretraining.instructions import SHORTCUTS
-from softprompt.pretraining.language import echo_words
+from softprompt.pretraining.language import vocabulary_words
 from softprompt.pretraining.lessons import taught_instructions
 from softprompt.pretraining.pretrain import Recipe, pretrain
 from softprompt.pretraining.truth import WORD_EXAMPLES, match_and_rank, validation_examples
@@ -95,7 +95,7 @@ def test_the_truth_has_the_scores_of_every_single_word() -> None:
     assert without == pytest.approx(truth["functional_no_prompt"], abs=0.04)
     for word, scores in zip(words, alone, strict=True):
         assert scores == pytest.approx(truth["functional_words"][word], abs=0.04)
-    assert set(truth["functional_words"]) == set(echo_words(backbone.tokenizer))
+    assert set(truth["functional_words"]) == set(vocabulary_words(backbone.tokenizer))
 
 
 def test_the_model_folder_is_small_and_contains_no_pickle() -> None:

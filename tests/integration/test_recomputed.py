@@ -1,5 +1,6 @@
 """The transfer grid, computed again with nothing but Hugging Face's `generate`, safetensors and the task files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from softprompt.microworld.scenes import draw_splits
 from softprompt.report.write import write_report
-from softprompt.settings import AnalysisSettings, Elicitation
 from softprompt.training.train import train_pack
 from tests.conftest import ROOT, composed
+from tests.integration.small_sweep import ANALYSIS
 
 MODEL = ROOT / "softprompt" / "microworld" / "model"
 TASKS = ("cb", "rte")
@@ -31,19 +32,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"data.validation={VALIDATION}", "sweep=small", f"output_root={root}",
         )  # fmt: skip
         train_pack([settings], Console(quiet=True))
-    settings = AnalysisSettings(
-        sweep=str(root / "small"),
-        parts=["transfer", "norms"],
-        neighbours=1,
-        alignment="resample",
-        lexicon=[],
-        ablation_examples=4,
-        elicitation=Elicitation("a", "b"),
-        wordings={},
-        published=[],
-        published_norms=[],
-    )
-    write_report(settings, Console(quiet=True))
+    write_report(replace(ANALYSIS, sweep=str(root / "small"), parts=["transfer"]), Console(quiet=True))
     return root / "small"
 
 

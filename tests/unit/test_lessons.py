@@ -12,7 +12,7 @@ from softprompt.microworld.scenes import LEVELS, SCENES, draw, draw_splits
 from softprompt.parsing import parse_microworld_data, parse_task_settings
 from softprompt.pretraining.__main__ import TASKS as TASK_NAMES
 from softprompt.pretraining.instructions import QUESTIONS, SHORTCUTS, TAUGHT
-from softprompt.pretraining.language import echo_words, make_tokenizer
+from softprompt.pretraining.language import make_tokenizer, vocabulary_words
 from softprompt.pretraining.lessons import NEEDS_LABEL, Curriculum, taught_instructions
 from tests.conftest import ROOT
 
@@ -20,7 +20,7 @@ TASKS = [
     parse_task_settings(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text())) for name in TASK_NAMES
 ]
 MAIN_TASKS = TASKS[:4]
-WORDS = echo_words(make_tokenizer(TASKS))
+WORDS = vocabulary_words(make_tokenizer(TASKS))
 DATA = parse_microworld_data(yaml.safe_load((ROOT / "conf/data/microworld.yaml").read_text()))
 
 
