@@ -6,7 +6,7 @@ from softprompt.settings import Settings
 
 # Settings in which the runs of a pack may differ, and those of them that are in the group `trainer`.
 OWN = ("seed", "prompt", "optim", "logger", "objective", "sweep", "output_root")
-OWN_LIMITS = ("max_epochs", "max_steps", "patience", "min_delta", "gradient_clip_val")
+OWN_LIMITS = ("max_epochs", "max_steps", "patience", "min_delta", "early_evaluations", "gradient_clip_val")
 
 
 def kind(settings: Settings) -> str:

@@ -61,6 +61,7 @@ def current_config(config: Any) -> Any:
             **{TRAINER.get(key, key): value for key, value in trainer.items()},
             "extra": trainer.get("extra"),
             "min_delta": trainer.get("min_delta", 0.0),
+            "early_evaluations": trainer.get("early_evaluations", False),
         }
     if isinstance(optim, Mapping) and "_target_" not in optim and optim.get("name") in OPTIMIZERS:
         renewed["optim"] = {**optim, "_target_": OPTIMIZERS[optim["name"]]}

@@ -157,6 +157,7 @@ class TrainerSettings:
     batch_size: Positive
     patience: Positive
     min_delta: Annotated[float, Field(ge=0)]
+    early_evaluations: bool
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
     eval_batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu"]

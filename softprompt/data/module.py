@@ -1,7 +1,8 @@
 """The LightningDataModule of one task: training batches for a pack of runs, and evaluation batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
+from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Any
 
 import lightning as L
@@ -14,22 +15,31 @@ from softprompt.settings import DataSettings, TaskSettings
 from softprompt.tasks import render
 
 
-class PackSteps:
-    """The remaining training steps of the current epoch, for all runs of a pack.
+@dataclass(frozen=True)
+class Turn:
+    """Where a run in training stands: its data order, and the steps until its next evaluation (0: it awaits one)."""
 
-    Each step yields a list with one entry per run: the run's next batch of examples, or None if its epoch is over or it
-    has stopped training (its order is None).
+    order: DataOrder
+    steps: int
+
+
+class PackSteps:
+    """The training steps of a pack up to the next evaluation of any of its runs.
+
+    Each step yields a list with one entry per run: the run's next batch of examples, or None if it has stopped training
+    (it has no turn).
     """
 
-    def __init__(self, examples: Sequence[Example], orders: Sequence[DataOrder | None]) -> None:
+    def __init__(self, examples: Sequence[Example], turns: Sequence[Turn | None]) -> None:
         self.examples = examples
-        self.orders = orders
+        self.turns = turns
 
     def __len__(self) -> int:
-        return max(order.steps_per_epoch - order.step for order in self.orders if order)
+        return min(turn.steps for turn in self.turns if turn)
 
     def __iter__(self) -> Iterator[list[list[Example] | None]]:
-        for step in zip_longest(*(order.remaining() if order else () for order in self.orders)):
+        batches = (turn.order.remaining() if turn else repeat(None) for turn in self.turns)
+        for step in islice(zip(*batches, strict=False), len(self)):
             yield [None if indices is None else [self.examples[i] for i in indices] for indices in step]
 
 
@@ -62,7 +72,7 @@ class TaskData(L.LightningDataModule):
             with `data.holdout` a part of the training set, stratified by label and the same for every seed.
         validation: always the official validation set; final scores are computed on it.
         test: for predictions only, without labels; empty unless `data.predict`.
-        orders: returns the data order of each run of the pack in training, None for a run that has stopped.
+        turns: returns the turn of each run of the pack in training, None for a run that has stopped.
 
     Raises:
         UserError: at construction, for the first record that cannot be rendered or tokenised, or if `data.holdout`
@@ -83,7 +93,7 @@ class TaskData(L.LightningDataModule):
         self.answers = len(task.verbalizers)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.orders: Callable[[], Sequence[DataOrder | None]] = list
+        self.turns: Callable[[], Sequence[Turn | None]] = list
 
         def examples(split: str) -> list[Example]:
             rendered = [render(task, record, labelled=split != "test") for record in records.splits[split]]
@@ -127,10 +137,10 @@ class TaskData(L.LightningDataModule):
         return EvaluationBatches(examples, prompts, max(1, self.eval_batch_size // self.answers))
 
     def train_dataloader(self) -> PackSteps:
-        """The remaining steps of the current epoch of every run in `orders`."""
-        return PackSteps(self.train, self.orders())
+        """The steps of every run in `turns` up to the next evaluation of any of them."""
+        return PackSteps(self.train, self.turns())
 
     def val_dataloader(self) -> EvaluationBatches:
-        """Batches of `selection`, for every run in `orders` that has not stopped."""
-        live = [index for index, order in enumerate(self.orders()) if order]
+        """Batches of `selection`, for every run in `turns`. Lightning asks for them before it is known who awaits one."""
+        live = [index for index, turn in enumerate(self.turns()) if turn]
         return self.evaluation_batches(self.selection, live)

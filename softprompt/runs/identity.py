@@ -25,7 +25,7 @@ CIRCUMSTANCES = {
 # Top-level keys that do not make it another run, either: where it is written, logged, and how it is compared.
 NAMING = ("sweep", "output_root", "logger", "objective")
 # Keys that were added later, with the value that stands for what was done before: it keeps the ids of older runs.
-ADDED = {"trainer": {"min_delta": 0.0}}
+ADDED = {"trainer": {"min_delta": 0.0, "early_evaluations": False}}
 
 
 def identity(settings: Settings) -> dict[str, Any]:

@@ -91,24 +91,26 @@ class PromptEvaluation(L.LightningModule):
         """Examples are plain numbers; the backbone moves what it needs of them."""
         return batch
 
-    def is_live(self, prompt: int) -> bool:
-        """True if this prompt is still to be evaluated."""
+    def is_evaluated(self, prompt: int) -> bool:
+        """True if this prompt takes part in the evaluation."""
         return True
 
     def validation_step(self, pairs: list[tuple[int, Example]], batch_idx: int) -> None:
         """Score a batch of prompts' indices and examples."""
-        live = [(prompt, example) for prompt, example in self.local_share(pairs) if self.is_live(prompt)]
-        if not live:
+        evaluated = [
+            (prompt, example) for prompt, example in self.local_share(pairs) if self.is_evaluated(prompt)
+        ]
+        if not evaluated:
             return
-        scores = self._score(live)
-        for prompt in dict.fromkeys(prompt for prompt, _ in live):
-            rows = [row for row, (other, _) in enumerate(live) if other == prompt]
-            self.metrics[prompt].update([live[row][1] for row in rows], scores.at(rows))
+        scores = self._score(evaluated)
+        for prompt in dict.fromkeys(prompt for prompt, _ in evaluated):
+            rows = [row for row, (other, _) in enumerate(evaluated) if other == prompt]
+            self.metrics[prompt].update([evaluated[row][1] for row in rows], scores.at(rows))
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the scores of every live prompt."""
+        """Compute the scores of every prompt that was evaluated."""
         for index, metrics in enumerate(self.metrics):
-            if self.is_live(index):
+            if self.is_evaluated(index):
                 self.scores[index] = metrics.compute()
                 metrics.reset()
 

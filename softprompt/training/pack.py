@@ -240,7 +240,7 @@ class Pack:
         unknown: list[Member] = []
         for member in self.members:
             state = member.state
-            if not (state.live and state.awaits_evaluation(member.limits)):
+            if not state.live or state.steps_to_evaluation(member.limits) > 0:
                 continue
             if on_validation and torch.equal(state.prompt.detach(), self.instruction):
                 state.observe(Scores(**self.baselines["instruction"]), member.limits)
@@ -261,7 +261,7 @@ class Pack:
         self.progress.print_header()
         self.progress.print_evaluations(self.members)
         members = list(self.members)
-        self.data.orders = lambda: [m.state.order if m.state.live else None for m in members]
+        self.data.turns = lambda: [m.turn for m in members]
         module = PromptTuning(self.backbone, members, self.data.answers, self.size > 1)
         with interruption.deferred():
             self.trainer.fit(module, datamodule=self.data)

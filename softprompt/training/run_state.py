@@ -58,7 +58,10 @@ class RunState:
         return next(row for row in self.history if row["step"] == self.best_step)
 
     def observe(self, scores: Scores, limits: TrainerSettings) -> None:
-        """Take in an evaluation: keep the best prompt, and stop if patience, epochs or steps are used up."""
+        """Take in an evaluation: keep the best prompt, and stop if patience, epochs or steps are used up.
+
+        Early evaluations, within an epoch, do not count for patience.
+        """
         train_loss = self.loss_sum / self.token_count if self.token_count else math.nan
         row: Row = {"epoch": self.order.epoch, "step": self.order.total_steps, "train_loss": train_loss}
         self.history.append({**row, **asdict(scores), "seconds": round(self.seconds, 1)})
@@ -68,6 +71,8 @@ class RunState:
         elif scores.loss < self.best_loss:
             self.best_loss, self.best_step = scores.loss, self.order.total_steps
             self.best_prompt = self.prompt.detach().cpu().clone()
+        if self.order.step > 0 and not self.reached_max_steps(limits):
+            return
         if scores.loss < self.loss_to_beat - limits.min_delta:
             self.loss_to_beat, self.evaluations_without_improvement = scores.loss, 0
         else:
@@ -79,10 +84,24 @@ class RunState:
         elif self.reached_max_steps(limits):
             self.stopped = "max_steps"
 
-    def awaits_evaluation(self, limits: TrainerSettings) -> bool:
-        """True if the run's next event is an evaluation, not a step."""
-        evaluated = bool(self.history) and self.history[-1]["step"] == self.order.total_steps
-        return not evaluated and (self.order.step == 0 or self.reached_max_steps(limits))
+    def steps_to_evaluation(self, limits: TrainerSettings) -> int:
+        """Steps until the run's next evaluation; 0 if it is the run's next event.
+
+        A run is evaluated before its first step, after every epoch and at `max_steps`; with `early_evaluations` also after
+        1, 2, 4, 8, ... steps of the first epoch.
+        """
+        order = self.order
+        early = limits.early_evaluations and order.epoch == 0
+        due = order.step == 0 or self.reached_max_steps(limits) or (early and order.step.bit_count() == 1)
+        evaluated = bool(self.history) and self.history[-1]["step"] == order.total_steps
+        if due and not evaluated:
+            return 0
+        steps = order.steps_per_epoch - order.step
+        if early:
+            steps = min(steps, 2 ** order.step.bit_length() - order.step)  # to the next power of 2
+        if limits.max_steps is not None:
+            steps = min(steps, limits.max_steps - order.total_steps)
+        return steps
 
     def reached_max_steps(self, limits: TrainerSettings) -> bool:
         """True if the run has taken `max_steps` steps."""

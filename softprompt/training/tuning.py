@@ -60,7 +60,7 @@ class PromptTuning(PromptEvaluation):
         self._stepping = [
             i
             for i, (run, examples) in enumerate(zip(self.runs, batches, strict=True))
-            if examples and run.live and not self._has_all_steps(i)
+            if examples and run.live
         ]
         token_counts = [0] * len(self.runs)  # answer tokens of each run, on all devices together
         pairs, prompt_of = [], []
@@ -121,22 +121,19 @@ class PromptTuning(PromptEvaluation):
         self._clock = time.monotonic()
 
     def on_train_batch_end(self, outputs: Any, batches: list[list[Example] | None], batch_idx: int) -> None:
-        """Count the step of every run that took it. If no run has steps left, validation is the last thing to happen."""
+        """Count the step of every run that took it. The fit ends when all have failed."""
         self._add_time()
         for i in self._stepping:
             self.runs[i].order.advance()
-        if all(not run.live or self._has_all_steps(i) for i, run in enumerate(self.runs)):
+        if not any(run.live for run in self.runs):
             self.trainer.should_stop = True
 
-    def _has_all_steps(self, i: int) -> bool:
-        return self.runs[i].reached_max_steps(self.members[i].limits)
-
     def on_validation_epoch_end(self) -> None:
-        """Hand each live run its scores and log them. The fit ends when a run has stopped; another one takes its place."""
-        live = [i for i in range(len(self.runs)) if self.is_live(i)]
+        """Hand each run its scores and log them. The fit ends when a run has stopped; another one takes its place."""
+        evaluated = [i for i in range(len(self.runs)) if self.is_evaluated(i)]
         super().on_validation_epoch_end()
         self._add_time()
-        for i in live:
+        for i in evaluated:
             scores = self.scores[i]
             assert scores is not None
             self.runs[i].observe(scores, self.members[i].limits)
@@ -157,9 +154,10 @@ class PromptTuning(PromptEvaluation):
         }
         self.log_dict(figures, batch_size=int(row["n"]), sync_dist=True)
 
-    def is_live(self, prompt: int) -> bool:
-        """A run that has stopped is not evaluated any more."""
-        return self.runs[prompt].live
+    def is_evaluated(self, prompt: int) -> bool:
+        """True for a run that awaits an evaluation."""
+        turn = self.members[prompt].turn
+        return turn is not None and turn.steps == 0
 
     def _add_time(self) -> None:
         now = time.monotonic()

@@ -34,6 +34,7 @@ def different_runs(settings: Settings) -> list[Settings]:
         replace(settings, seed=4, trainer=replace(limits, max_steps=3)),
         replace(settings, seed=5, trainer=replace(limits, gradient_clip_val=0.01)),
         replace(settings, seed=6, prompt=PromptSettings(init="vocab", length=9)),
+        replace(settings, seed=7, trainer=replace(limits, early_evaluations=True)),
     ]
 
 

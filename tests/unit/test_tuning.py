@@ -64,6 +64,43 @@ def test_a_slow_but_steady_fall_adds_up(run, settings):
     assert run.live and run.evaluations_without_improvement == 1 and run.loss_to_beat == 0.978
 
 
+def evaluated_steps(run, trainer, steps):
+    """The steps after which a run is evaluated that takes `steps` steps, and those it is told to take until then."""
+    evaluated, told = [], []
+    for step in range(steps + 1):
+        if run.steps_to_evaluation(trainer) == 0:
+            run.observe(scores(1.0), trainer)
+            evaluated.append(step)
+            told.append(step + run.steps_to_evaluation(trainer))
+        run.order.advance()
+    return evaluated, told
+
+
+def test_a_run_is_evaluated_after_every_epoch_and_early_if_asked(settings):
+    def new():
+        return RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 20, 2))
+
+    limits = replace(settings.trainer, patience=50, max_epochs=50, max_steps=25)
+    assert evaluated_steps(new(), limits, 25) == ([0, 10, 20, 25], [10, 20, 25, 25])
+    early = replace(limits, early_evaluations=True)
+    evaluated, told = evaluated_steps(new(), early, 25)
+    assert evaluated == [0, 1, 2, 4, 8, 10, 20, 25] and told == [*evaluated[1:], 25]
+
+
+def test_early_evaluations_may_be_the_best_but_do_not_count_for_patience(settings):
+    run = RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 20, 2))
+    limits = replace(settings.trainer, patience=2, max_epochs=50, early_evaluations=True)
+    run.observe(scores(3.0), limits)
+    for step in range(1, 10):
+        run.order.advance()
+        if run.steps_to_evaluation(limits) == 0:
+            run.observe(scores(1.0 if step == 4 else 5.0), limits)
+    assert run.best_step == 4 and run.evaluations_without_improvement == 0 and run.live
+    run.order.advance()
+    run.observe(scores(2.0), limits)  # lower than at the start, the last one that counts
+    assert run.best_step == 4 and run.loss_to_beat == 2.0
+
+
 def test_epochs_and_steps_end_a_run(run, settings):
     learn(run, replace(settings.trainer, max_epochs=2), [3.0, 2.0, 1.0, 0.5])
     assert run.stopped == "max_epochs" and run.order.epoch == 2
