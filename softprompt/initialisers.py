@@ -76,7 +76,7 @@ def vocab(request: Request) -> Start:
 def random(request: Request) -> Start:
     """Normal noise with the standard deviation of the embedding table."""
     shape = (request.length, request.backbone.width)
-    return Start(torch.randn(shape, generator=request.generator) * request.backbone.embedding_scale())
+    return Start(torch.randn(shape, generator=request.generator) * request.backbone.embedding_scale)
 
 
 @initialiser

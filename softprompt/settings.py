@@ -113,14 +113,14 @@ class ModelSettings:
     package: DottedPath | None
     gguf_file: Text | None
     dtype: Literal["auto", "bfloat16", "float32"]
-    lr: LearningRate
+    lr: LearningRate | None
 
     @model_validator(mode="after")
     def _the_default_is_not_another_model(self) -> "ModelSettings":
         if self.package == MICROWORLD and self.id != "microworld":
             raise ValueError(
-                f"model.id={self.id} needs a file of conf/model that loads by id: add model=bloomz_560m (any model "
-                "of the hub, or a folder), or set model.package=null"
+                f"model.id={self.id} needs a file of conf/model that loads by id: add model=any (any model of the hub, "
+                "or a folder), or set model.package=null"
             )
         return self
 
@@ -139,12 +139,13 @@ class PromptSettings:
 class OptimSettings:
     """Which optimiser takes the steps (`conf/optim`). `arguments` go to the class that `target` names, beside `lr`.
 
-    In a config the arguments stand beside `lr`, and `target` is called `_target_`.
+    In a config the arguments stand beside `lr`, and `target` is called `_target_`. `lr` None means the one that goes with
+    the model (`optimizers.learning_rate`).
     """
 
     name: Name
     target: DottedPath
-    lr: LearningRate
+    lr: LearningRate | None
     arguments: dict[str, Any]
 
 

@@ -7,6 +7,7 @@ certain model families. The shape letters are explained in CONTRIBUTING.md.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -60,8 +61,15 @@ class Backbone(ABC):
 
     @property
     def context_length(self) -> int | None:
-        """The longest sequence, in tokens, that the model was made for; None if its config does not say."""
+        """The longest sequence, in tokens, that the model was made for; None if its config does not say.
+
+        With LongRoPE (Ding et al. 2024) it is the original context: if any sequence of a batch is longer, the keys of all
+        are rotated in another way, and a prompt cannot share its keys between short and long sequences.
+        """
         config = self.model.config
+        rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "longrope":
+            return int(rope["original_max_position_embeddings"])
         for name in ("max_position_embeddings", "n_positions", "seq_length"):
             if isinstance(length := getattr(config, name, None), int):
                 return length
@@ -107,6 +115,7 @@ class Backbone(ABC):
         for start in range(0, size, rows):
             yield self.embed(list(range(start, min(start + rows, size))))
 
+    @cached_property
     def embedding_scale(self) -> float:
         """Standard deviation of the entries of the embedding table."""
         count, total, squares = 0, 0.0, 0.0

@@ -17,10 +17,15 @@ def check_generic(backbone: Backbone) -> None:
     They are equal if the model is causal and its cache can be shared.
 
     Raises:
-        UserError: they are not, or the model has no such cache.
+        UserError: they are not, the model has no such cache, or its config says that it is not causal. (In bfloat16 the
+            difference that bidirectional attention makes may be within the tolerance.)
     """
     config = backbone.model.config
     name = f"model.id={backbone.id} ({type(backbone.model).__name__})"
+    if getattr(config, "use_bidirectional_attention", None) in (True, "all"):
+        raise UserError(
+            f"{name}: cannot be used, because its attention is bidirectional; softprompt needs a causal language model"
+        )
     first = backbone.table_rows // 2
     prompt, text, answer = (
         [(first + i) % backbone.table_rows for i in part] for part in ((0, 1), (2, 3), (4, 5))

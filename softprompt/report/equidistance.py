@@ -49,7 +49,7 @@ def distance_tables(
 
     @cache
     def random_variation(runs: int, rows: int, space: Space) -> tuple[float, float, float]:
-        drawn = random_prompts([rows] * runs, study.backbone.width, study.backbone.embedding_scale(), DRAWS)
+        drawn = random_prompts([rows] * runs, study.backbone.width, study.backbone.embedding_scale, DRAWS)
         sets = ([study.in_space(prompt, space) for prompt in prompts] for prompts in drawn)
         variation = variation_of_sets(sets, alignment)
         return float(np.median(variation)), *percentile_interval(variation)

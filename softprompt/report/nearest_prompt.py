@@ -91,7 +91,7 @@ def _random_counts(
     study: Study, like: Sequence[Float[Tensor, "_ d"]], tasks: Sequence[str], alignment: str
 ) -> Float[np.ndarray, "draws"]:
     """`same_label` of sets of random prompts with the rows of the given ones."""
-    scale = study.backbone.embedding_scale()
+    scale = study.backbone.embedding_scale
     drawn = random_prompts([len(prompt) for prompt in like], study.backbone.width, scale, DRAWS)
     return np.array(
         [same_label(nearest_prompts(distance_matrix(prompts, alignment)), tasks) for prompts in drawn],

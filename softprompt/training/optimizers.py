@@ -2,14 +2,25 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from pydoc import locate
 from typing import Any
 
 import torch
 from torch import nn
 
+from softprompt.backbone import Backbone
 from softprompt.errors import UserError, first_line
 from softprompt.settings import OptimSettings
+
+# The default learning rate, in standard deviations of the model's embeddings. It is Adam's step: about how much an entry of
+# the prompt changes.
+RELATIVE_STEP = 0.04
+
+
+def learning_rate(settings: OptimSettings, backbone: Backbone) -> float:
+    """The learning rate of a run: `optim.lr`, or `RELATIVE_STEP` of the embeddings' scale, to two digits."""
+    return settings.lr or float(f"{RELATIVE_STEP * backbone.embedding_scale:.2g}")
 
 
 def make_optimizer(settings: OptimSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -58,14 +69,14 @@ def make_optimizers(
 
 
 def check_optimizer(settings: OptimSettings) -> None:
-    """Check, before a model is loaded, that the optimiser can be made and takes a step.
+    """Check, before a model is loaded and a default learning rate is known, that the optimiser can be made and takes a step.
 
     Raises:
         UserError: as `make_optimizer`, or it needs a closure or sparse gradients.
     """
     parameter = nn.Parameter(torch.zeros(2, 2))
     parameter.grad = torch.zeros(2, 2)
-    optimizer = make_optimizer(settings, [parameter])
+    optimizer = make_optimizer(settings if settings.lr else replace(settings, lr=1.0), [parameter])
     try:
         optimizer.step()
     except (TypeError, RuntimeError) as error:

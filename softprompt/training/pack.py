@@ -33,6 +33,7 @@ from softprompt.training.callbacks.wandb import WandbRuns
 from softprompt.training.evaluation import PromptEvaluation, majority_share
 from softprompt.training.member import Member
 from softprompt.training.memory import choose_size, is_out_of_memory
+from softprompt.training.optimizers import learning_rate
 from softprompt.training.result import make_result
 from softprompt.training.run_state import RunState
 from softprompt.training.trainer import is_distributed, is_dry, make_trainer
@@ -185,7 +186,8 @@ class Pack:
                 settings.prompt, self.backbone, settings.task.name, settings.task.instruction, settings.seed
             )
             state = RunState.start(initial, self.data.new_order(settings.seed), self.dtype)
-            self.progress.say(f"{path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}")
+            step = "" if settings.optim.lr else f"; optim.lr={learning_rate(settings.optim, self.backbone)}"
+            self.progress.say(f"{path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}{step}")
         else:
             state = claim.state
         self.data.check_lengths(len(state.prompt), self.backbone.context_length)
@@ -342,4 +344,4 @@ class Pack:
         """What to do about a loss that is not finite."""
         if weight := self.backbone.non_finite_weight():
             return f"The model's weight {weight} has values that are not finite: check the model's files"
-        return f"Lower optim.lr={run.settings.optim.lr} or set trainer.gradient_clip_val"
+        return f"Lower optim.lr={learning_rate(run.settings.optim, self.backbone)} or set trainer.gradient_clip_val"

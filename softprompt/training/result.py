@@ -11,6 +11,7 @@ from softprompt.backbone import Backbone
 from softprompt.data.module import TaskData
 from softprompt.runs import Row, Run
 from softprompt.scoring import Scores
+from softprompt.training.optimizers import learning_rate
 from softprompt.training.run_state import RunState
 from softprompt.version import __version__
 
@@ -39,6 +40,7 @@ def make_result(
         "seed": run.settings.seed,
         "init": run.settings.prompt.init,
         "rows": state.prompt.shape[0],
+        "lr": learning_rate(run.settings.optim, backbone),
         "tuned": {field.name: tuned[field.name] for field in fields(Scores)},
         "baselines": baselines,
         "selected_on": "validation" if data.selection is data.validation else "holdout",

@@ -8,6 +8,7 @@ every prompt from its own gradient, so one optimiser over the prompts with equal
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
 from softprompt.training.evaluation import PromptEvaluation
 from softprompt.training.member import Member
-from softprompt.training.optimizers import make_optimizers
+from softprompt.training.optimizers import learning_rate, make_optimizers
 
 
 class PromptTuning(PromptEvaluation):
@@ -167,8 +168,9 @@ class PromptTuning(PromptEvaluation):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """An optimiser for each setting that runs have in common. Resumed runs bring their optimiser state."""
+        settings = [member.run.settings.optim for member in self.members]
         optimizers = make_optimizers(
-            [member.run.settings.optim for member in self.members], list(self.prompts)
+            [replace(own, lr=learning_rate(own, self.backbone)) for own in settings], list(self.prompts)
         )
         for run, optimizer in zip(self.runs, optimizers, strict=True):
             if run.optimizer_state:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3TextConfig, Phi3Config
 
 from softprompt.backbone import Backbone
 from softprompt.backbone import make_backbone as wrap
@@ -14,7 +14,9 @@ from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.bloom import BloomBackbone
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import FAMILIES, UnpaddedBackbone
+from softprompt.backbone.verify import check_generic
 from softprompt.data.batch import Batch
+from softprompt.errors import UserError
 from tests.conftest import BACKBONES, VOCABULARY, make_backbone, make_model, make_tokenizer
 
 
@@ -130,6 +132,29 @@ def test_context_length_is_what_the_config_says(kind: str, limit: int | None) ->
     assert SharedPrefixBackbone(make_model(kind), make_tokenizer(), "tiny", None).context_length == limit
 
 
+def test_with_longrope_the_context_is_the_original_one() -> None:
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    contexts = {"max_position_embeddings": 64, "original_max_position_embeddings": 16}
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    config = Phi3Config(vocab_size=VOCABULARY, rope_parameters=rope, **shape, **contexts, **ends)
+    backbone = wrap(AutoModelForCausalLM.from_config(config).eval(), make_tokenizer(), "tiny", None)
+    assert backbone.context_length == 16
+    # 2 rows and up to 14 tokens: the limit
+    assert_same_as_concatenated(backbone, [2], Batch.of_pairs(random_sequences(0, [(12, 2), (3, 2)])))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_with_bidirectional_attention_is_refused(dtype: torch.dtype) -> None:
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = Gemma3TextConfig(
+        vocab_size=VOCABULARY, use_bidirectional_attention=True, num_key_value_heads=2, head_dim=8, **shape
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    with pytest.raises(UserError, match=r"Gemma3ForCausalLM\): cannot be used, .* bidirectional"):
+        check_generic(wrap(model, make_tokenizer(), "tiny", None))
+
+
 def test_a_model_is_computed_in_the_way_that_it_allows() -> None:
     model = make_model("bloom")
     assert type(wrap(model, make_tokenizer(), "tiny", None)) is BloomBackbone
@@ -198,7 +223,7 @@ def test_the_vocabulary_comes_in_pieces_and_in_order(backbone: Backbone) -> None
     size = len(backbone.tokenizer)
     table = backbone.model.get_input_embeddings().weight[:size]
     assert torch.equal(torch.cat(list(backbone.embedding_chunks(7))), table)
-    assert backbone.embedding_scale() == pytest.approx(table.std().item(), rel=1e-5)
+    assert backbone.embedding_scale == pytest.approx(table.std().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

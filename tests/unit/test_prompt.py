@@ -70,7 +70,7 @@ def test_tasks_of_one_seed_start_from_different_rows(bloom, init):
 
 def test_random_has_the_scale_of_the_embedding_table(bloom):
     prompt = start(bloom, init="random", length=500)
-    assert prompt.matrix.std().item() == pytest.approx(bloom.embedding_scale(), rel=0.05)
+    assert prompt.matrix.std().item() == pytest.approx(bloom.embedding_scale, rel=0.05)
     assert prompt.initial_tokens == []
     assert not torch.equal(prompt.matrix, start(bloom, 1, init="random", length=500).matrix)
 

@@ -32,7 +32,7 @@ BAD = [
     (
         "model.package",
         "softprompt.microworld.model",
-        "needs a file of conf/model that loads by id: add model=bloomz",
+        "needs a file of conf/model that loads by id: add model=any",
     ),
     ("prompt.length", 0, "prompt.length=0: should be greater than or equal to 1"),
     ("data.holdout", 1.0, "data.holdout=1.0: should be less than 1"),

@@ -9,8 +9,9 @@ from softprompt.errors import UserError
 from softprompt.prompt import SoftPrompt
 from softprompt.scoring import Scores
 from softprompt.settings import OptimSettings
-from softprompt.training.optimizers import make_optimizer
+from softprompt.training.optimizers import learning_rate, make_optimizer
 from softprompt.training.run_state import RunState
+from tests.conftest import make_backbone
 
 
 def scores(loss):
@@ -148,6 +149,14 @@ def test_every_optimiser_takes_its_values(settings, kind):
     assert group["lr"] == 0.1
     for name, value in settings.arguments.items():
         assert group[name] == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_the_default_learning_rate_follows_from_the_model():
+    backbone = make_backbone("bloom")
+    scale = backbone.model.get_input_embeddings().weight.std().item()
+    assert learning_rate(optim("torch.optim.Adam"), backbone) == 0.1
+    default = learning_rate(OptimSettings("adam", "torch.optim.Adam", None, {}), backbone)
+    assert default == pytest.approx(0.04 * scale, rel=0.05) and len(f"{default:g}".lstrip("0.")) <= 2
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def neighbours(study: Study, settings: AnalysisSettings) -> Section:
 def _neighbours_in(study: Study, space: Space, settings: AnalysisSettings) -> pd.DataFrame:
     """The nearest tokens of all prompts in a space, in one pass over the vocabulary, which may be large."""
     entries: list[tuple[dict[str, object], Float[Tensor, "_ d"], Float[Tensor, "_ d"], list[int]]] = []
-    scale = study.backbone.embedding_scale()
+    scale = study.backbone.embedding_scale
     tasks_with_chance = set()
     for index, (prompt, initial) in enumerate(zip(study.prompts, study.initial_matrices, strict=True)):
         label = dict(study.labels.iloc[index])
