@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 # Before torch is imported. OpenMP threads that wait spin for milliseconds by default before they sleep. If other processes
@@ -27,8 +28,9 @@ from softprompt import interruption
 from softprompt.distributed_job import run_as_own_command
 from softprompt.errors import InUse, UserError, one_line, print_error
 from softprompt.failures import failed_runs, print_failed_runs
-from softprompt.files import CONF
+from softprompt.files import CONF, check_folder
 from softprompt.interruption import Interrupted
+from softprompt.nearest_keys import with_nearest_keys
 from softprompt.parsing import parse_analysis_settings, parse_settings
 from softprompt.settings import AnalysisSettings, Settings
 
@@ -38,12 +40,12 @@ EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 
 def train() -> None:
     """Train one run, or with `-m` a sweep."""
-    _run(_train)
+    _run(_train, "train")
 
 
 def analyze() -> None:
     """Analyse the finished runs under a folder."""
-    _run(_analyze)
+    _run(_analyze, "analyze")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -78,6 +80,7 @@ def _analyze(config: DictConfig) -> None:
 
 
 def _write_report(settings: AnalysisSettings) -> None:
+    check_folder(Path(settings.sweep))
     from softprompt.report.write import write_report  # here, as in `_train_run`
 
     write_report(settings, Console())
@@ -129,8 +132,8 @@ def _check_groups(overrides: Sequence[str]) -> None:
             raise UserError(f"{override}: should be one of {options}")
 
 
-def _run(command: Callable[[], Any]) -> None:
-    """Run a command to its exit code."""
+def _run(command: Callable[[], Any], config: str) -> None:
+    """Run a command, whose config file has this name, to its exit code."""
     # Without it Hydra prints its own errors over several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     _prepare_process()
@@ -139,7 +142,7 @@ def _run(command: Callable[[], Any]) -> None:
         _check_groups(sys.argv[1:])
         command()
     except (Exception, Interrupted) as raised:
-        error = raised
+        error = with_nearest_keys(raised, config)
     if failed := failed_runs():  # a sweeper may tolerate some, and then raises nothing
         print_failed_runs(failed)
     if isinstance(error, Interrupted):

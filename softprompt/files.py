@@ -22,6 +22,12 @@ class Damaged(Exception):
     """A file does not match its checksum, or belongs to another run. The message is the reason."""
 
 
+def check_folder(sweep: Path) -> None:
+    """Raise a `UserError` if there is no folder of this sweep."""
+    if not sweep.is_dir():
+        raise UserError(f"sweep={sweep}: there is no such folder")
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write to a temporary file beside `path`, flush it to disk, then rename it into place.
 

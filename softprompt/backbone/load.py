@@ -21,6 +21,7 @@ from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import UnpaddedBackbone
 from softprompt.backbone.verify import check_generic
 from softprompt.errors import UserError, first_line
+from softprompt.hub import UNREACHABLE, is_reachable
 from softprompt.settings import ModelSettings
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.vocab", "*.bpe", "*.tiktoken", "*.jinja")
@@ -46,6 +47,7 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
     formats = {} if settings.gguf_file else {"use_safetensors": True}
     # transformers has no setting that turns off the progress bar for GGUF files.
     quiet = redirect_stderr(io.StringIO()) if settings.gguf_file else nullcontext()
+    reachable = folder is not None or is_reachable()
     try:
         if not settings.gguf_file and AutoConfig.from_pretrained(source, **options).is_encoder_decoder:
             raise ValueError("an encoder-decoder; softprompt needs a causal language model")
@@ -61,7 +63,9 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
                 **formats,
             )
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"model.id={settings.id}: cannot be loaded: {first_line(error)}") from error
+        unreachable = isinstance(error, OSError) and not reachable
+        reason = UNREACHABLE if unreachable else first_line(error)
+        raise UserError(f"model.id={settings.id}: cannot be loaded: {reason}") from error
     _check_report(settings.id, report)
     backbone = make_backbone(model, tokenizer, settings.id, revision)
     if isinstance(backbone, SharedPrefixBackbone):
@@ -139,11 +143,13 @@ def commit_of(settings: ModelSettings) -> str:
 
 @lru_cache
 def _commit_of_branch(id: str, branch: str) -> str:
+    reachable = is_reachable()
     try:
         # <cache>/models--<id>/snapshots/<commit>/config.json
         file = cached_file(id, "config.json", revision=branch)
     except (OSError, ValueError) as error:
-        raise UserError(f"model.id={id}: cannot be loaded: {first_line(error)}") from error
+        reason = first_line(error) if reachable else UNREACHABLE
+        raise UserError(f"model.id={id}: cannot be loaded: {reason}") from error
     return Path(str(file)).parent.name
 
 

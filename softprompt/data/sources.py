@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from softprompt.errors import UserError, first_line
 from softprompt.files import json_sha256, sha256
+from softprompt.hub import UNREACHABLE, is_reachable
 from softprompt.microworld.scenes import SCENES, draw_splits
 from softprompt.settings import DataSettings, HubData, JsonlData, MicroworldData, TaskSettings
 from softprompt.tasks import Record, lift
@@ -139,6 +140,7 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    reachable = Path(data.id).is_dir() or is_reachable()
     try:
         with TemporaryDirectory() as cache:
             # For a local folder `datasets` would reuse what it cached under the same path, even if the files have changed.
@@ -146,7 +148,8 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
             loaded = load_dataset(data.id, task.hub_config, revision=data.revision, **local)
     except Exception as error:  # `datasets` raises errors of many classes
         data_set = f"data.id={data.id} (config {task.hub_config}, revision {data.revision})"
-        raise UserError(f"{data_set}: cannot be loaded: {first_line(error)}") from error
+        reason = first_line(error) if reachable else UNREACHABLE
+        raise UserError(f"{data_set}: cannot be loaded: {reason}") from error
     splits: dict[str, list[Record]] = {}
     for split in split_names:
         if split not in loaded:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from softprompt.errors import UserError
-from softprompt.files import json_sha256
+from softprompt.files import check_folder, json_sha256
 from softprompt.runs.identity import identity
 from softprompt.runs.run import INITIAL, LAST, PREVIOUS, PROMPT, RESULT, Run
 
@@ -20,8 +20,7 @@ def find_runs(folder: Path, *, skip_unfinished: bool = False) -> list[Run]:
         UserError: the folder does not exist, holds no finished run, an unfinished run, a run with a damaged file, or one
             run twice.
     """
-    if not folder.is_dir():
-        raise UserError(f"sweep={folder}: there is no such folder")
+    check_folder(folder)
     unfinished = unfinished_runs(
         folder
     )  # first: a run that finishes in the meantime must be in one of the lists

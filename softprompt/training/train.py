@@ -17,7 +17,7 @@ from softprompt.settings import Settings
 from softprompt.training.callbacks.report import Report
 from softprompt.training.memory import LARGEST_PACK, DeviceFull, free_memory, is_out_of_memory
 from softprompt.training.pack import Pack
-from softprompt.training.trainer import claim_rank_zero, is_distributed
+from softprompt.training.trainer import check_accelerator, claim_rank_zero, is_distributed
 from softprompt.training.waiting import Claim, WaitingRuns
 
 
@@ -58,6 +58,7 @@ def train_runs(
     first = settings[0]
     if len({kind(other) for other in settings}) > 1:
         raise ValueError("the runs of a pack must have the same task, data, model and batch size")
+    check_accelerator(first.trainer)
     claim_rank_zero(first.trainer)
     records = read_records(first.data, first.task)
     fingerprint = {**records.fingerprint, **model_fingerprint(first.model)}

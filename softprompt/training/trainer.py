@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -111,6 +112,16 @@ def make_trainer(settings: TrainerSettings, callbacks: Sequence[Callback]) -> L.
         return L.Trainer(**{**arguments, **(settings.extra or {})})
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"trainer: {first_line(error)}") from error
+
+
+def check_accelerator(settings: TrainerSettings) -> None:
+    """Raise a `UserError` if a GPU is asked for and there is none. `make_trainer` says the same after the model is loaded."""
+    if settings.accelerator == "gpu" and not (
+        CUDAAccelerator.is_available() or MPSAccelerator.is_available()
+    ):
+        raise UserError(
+            "trainer.accelerator=gpu: torch finds no GPU here; use trainer=auto, or install torch for CUDA"
+        )
 
 
 def is_distributed(settings: TrainerSettings) -> bool:
