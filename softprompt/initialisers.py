@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from softprompt.adapter import WEIGHTS, read_adapter
 from softprompt.backbone import Backbone
 from softprompt.errors import UserError
 from softprompt.files import sha256
-from softprompt.prompt import SoftPrompt
+from softprompt.prompt import SoftPrompt, prompt_file
 from softprompt.settings import PromptSettings
 
 
@@ -81,19 +82,25 @@ def random(request: Request) -> Start:
 
 @initialiser
 def file(request: Request) -> Start:
-    """Another run's prompt (SPoT, Vu et al. 2022), of the same backbone."""
-    path, backbone = Path(request.settings.path or ""), request.backbone
+    """Another run's prompt (SPoT, Vu et al. 2022), of the same backbone, or the prompt of a PEFT adapter."""
     if request.settings.path is None:
-        raise UserError("prompt=file needs prompt.path, the prompt.safetensors of another run")
-    other = SoftPrompt.load(path)
-    if other.backbone != backbone.id:
-        raise UserError(
-            f"{path}: this prompt was trained for {other.backbone}, and the model is {backbone.id}"
-        )
-    rows, width = other.matrix.shape
+        raise UserError("prompt=file needs prompt.path: another run's folder, or a PEFT adapter's")
+    path, backbone = prompt_file(Path(request.settings.path)), request.backbone
+    if path.name == WEIGHTS:
+        matrix = read_adapter(path.parent)
+    else:
+        other = SoftPrompt.load(path)
+        if other.backbone_hash not in (None, backbone.embedding_hash) or (
+            other.backbone_hash is None and other.backbone != backbone.id
+        ):
+            raise UserError(
+                f"{path}: this prompt was trained for {other.backbone}, whose embeddings are not those of {backbone.id}"
+            )
+        matrix = other.matrix
+    rows, width = matrix.shape
     if width != backbone.width:
         raise UserError(f"{path}: this prompt is {width} wide, and the model's embeddings {backbone.width}")
-    return Start(other.matrix[_repeat(list(range(rows)), request.settings.length or rows)])
+    return Start(matrix[_repeat(list(range(rows)), request.settings.length or rows)])
 
 
 def initial_prompt(
@@ -116,6 +123,7 @@ def initial_prompt(
         matrix=start.matrix,
         backbone=backbone.id,
         revision=backbone.revision,
+        backbone_hash=backbone.embedding_hash,
         task=task,
         init=settings.init,
         initial_text=start.text,

@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from softprompt.adapter import WEIGHTS, is_adapter
 from softprompt.errors import UserError, one_line
 from softprompt.files import write_atomically
 
+FILE = "prompt.safetensors"  # in a run's folder
 TENSOR = "prompt"
 METADATA = "softprompt"
 
@@ -25,6 +27,8 @@ class SoftPrompt:
         matrix: float32.
         backbone: id of the model it was trained for.
         revision: the model's commit on the hub, if it came from there.
+        backbone_hash: of the model's embeddings (`Backbone.embedding_hash`), whatever the model is called; None in prompts
+            of versions before 0.5.
         task: name of the task it was trained on.
         init: the initialiser of its first rows.
         initial_text: the text it started from, if it started from one.
@@ -40,6 +44,7 @@ class SoftPrompt:
     initial_text: str | None = None
     initial_tokens: list[int] = field(default_factory=list)
     step: int = 0
+    backbone_hash: str | None = None
 
     def save(self, path: Path) -> None:
         """Write float32 safetensors with the other fields as metadata."""
@@ -74,3 +79,10 @@ class SoftPrompt:
                 f"{path}: not a prompt saved by softprompt (its metadata lacks the model or the task)"
             )
         return SoftPrompt(matrix=matrix, **about)
+
+
+def prompt_file(path: Path) -> Path:
+    """The file with the prompt: in a run's folder, in a PEFT adapter's folder, or the path itself."""
+    if is_adapter(path):
+        return path / WEIGHTS
+    return path / FILE if path.is_dir() else path

@@ -154,7 +154,7 @@ class TrainerSettings:
     """How long, how much at a time, and on what (`conf/trainer`)."""
 
     max_epochs: Positive
-    max_steps: Positive | None
+    max_steps: Annotated[int, Field(ge=0)] | None
     batch_size: Positive
     patience: Positive
     min_delta: Annotated[float, Field(ge=0)]

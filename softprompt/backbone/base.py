@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from softprompt.data.batch import Batch
 from softprompt.data.examples import check_ids
+from softprompt.files import sha256
+
+HASHED_ROWS = 256  # of the embedding table, evenly spaced
 
 
 class Backbone(ABC):
@@ -124,6 +127,18 @@ class Backbone(ABC):
             total += chunk.sum(dtype=torch.float64).item()
             squares += chunk.double().square().sum().item()
         return float(((squares - total**2 / count) / (count - 1)) ** 0.5)
+
+    @cached_property
+    def embedding_hash(self) -> str:
+        """A hash of the model's shape and of `HASHED_ROWS` of its embeddings, rounded to bfloat16.
+
+        It is the same for every place that the model is loaded from, and for both dtypes, if the weights were stored in
+        bfloat16 or are rounded from the same values.
+        """
+        rows = torch.linspace(0, self.table_rows - 1, HASHED_ROWS).long().tolist()
+        embedded = self.embed(rows).bfloat16().view(torch.int16)  # [HASHED_ROWS, d]
+        shape = f"{self.model.config.model_type} {self.table_rows} "
+        return sha256(shape.encode() + embedded.numpy().tobytes())[:16]
 
     def model_input(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Embeddings after the model's embedding LayerNorm, float32 on the CPU.

@@ -7,6 +7,7 @@ from typing import Any
 from softprompt.errors import UserError
 from softprompt.files import json_sha256, sha256
 from softprompt.parsing import config_of
+from softprompt.prompt import prompt_file
 from softprompt.settings import Settings
 
 # Settings that may differ between two machines, or be changed half-way, without making it another run.
@@ -50,7 +51,7 @@ def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
         # Until version 0.4 random rows were drawn from the seed alone.
         content["drawn_from"] = ["task", "seed"]
     if settings.prompt.path:
-        content["prompt"]["path"] = _content_hash(Path(settings.prompt.path))
+        content["prompt"]["path"] = _content_hash(prompt_file(Path(settings.prompt.path)))
     return f"{settings.prompt.init}-seed{settings.seed}-{json_sha256(content)[:8]}"
 
 

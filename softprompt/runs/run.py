@@ -34,7 +34,7 @@ from softprompt.files import (
     write_atomically,
 )
 from softprompt.parsing import config_of, parse_settings
-from softprompt.prompt import SoftPrompt
+from softprompt.prompt import FILE, SoftPrompt
 from softprompt.renamed import current_config, current_result, is_without_checksums
 from softprompt.runs.identity import run_id
 from softprompt.settings import ModelSettings, Settings
@@ -45,7 +45,7 @@ PREDICTIONS = "predictions.jsonl"
 CONFIG, INITIAL, PROMPT, METRICS, RESULT = (
     "config.yaml",
     "initial.safetensors",
-    "prompt.safetensors",
+    FILE,
     "metrics.csv",
     "result.json",
 )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -100,11 +102,24 @@ def test_a_prompt_for_another_backbone_or_width_is_refused(bloom, tmp_path):
     path = tmp_path / "prompt.safetensors"
     start(bloom, init="text").save(path)
     other = SharedPrefixBackbone(make_model("llama"), make_tokenizer(), "tiny-llama", None)
-    with pytest.raises(UserError, match="was trained for tiny-bloom, and the model is tiny-llama"):
+    with pytest.raises(
+        UserError, match="was trained for tiny-bloom, whose embeddings are not those of tiny-llama"
+    ):
         start(other, init="file", path=str(path))
     wider = SharedPrefixBackbone(make_model("bloom", hidden_size=48), make_tokenizer(), "tiny-bloom", None)
+    with pytest.raises(UserError, match="whose embeddings are not those of tiny-bloom"):
+        start(wider, init="file", path=str(path))
+    before_hashes = replace(SoftPrompt.load(path), backbone_hash=None)  # as older versions wrote it
+    before_hashes.save(path)
     with pytest.raises(UserError, match="this prompt is 32 wide, and the model's embeddings 48"):
         start(wider, init="file", path=str(path))
+
+
+def test_a_backbone_is_known_by_its_embeddings_not_by_its_name(bloom, tmp_path):
+    path = tmp_path / "prompt.safetensors"
+    start(bloom, init="text").save(path)
+    copy = SharedPrefixBackbone(make_model("bloom").bfloat16(), make_tokenizer(), "a/copy/elsewhere", None)
+    assert torch.equal(start(copy, init="file", path=str(path)).matrix, SoftPrompt.load(path).matrix)
 
 
 def test_what_is_no_prompt_is_refused(bloom, tmp_path):

@@ -1,0 +1,123 @@
+"""Prompts of PEFT: write a run as an adapter that `PeftModel` loads, and make a run of an adapter.
+
+python -m softprompt.peft export outputs/study/cb/text-seed0-1a2b3c4d adapter
+python -m softprompt.peft import adapter task=cb model=any model.id=bigscience/bloom-560m data=superglue_hub
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from safetensors.torch import save
+
+from softprompt.adapter import CONFIG, TENSOR, WEIGHTS
+from softprompt.backbone import local_folder
+from softprompt.commands import train
+from softprompt.errors import UserError, print_error
+from softprompt.files import write_atomically
+from softprompt.runs import Run
+
+CARD = """\
+---
+library_name: peft
+base_model: {base}
+---
+
+# A soft prompt for {task}
+
+{rows} rows in front of `{base}`, trained by softprompt {version} with {examples} examples. The model is frozen.
+
+| | exact match | rank accuracy |
+|---|---|---|
+| no prompt | {no_prompt[exact_match]:.1%} | {no_prompt[rank_accuracy]:.1%} |
+| the instruction | {instruction[exact_match]:.1%} | {instruction[rank_accuracy]:.1%} |
+| this prompt | {tuned[exact_match]:.1%} | {tuned[rank_accuracy]:.1%} |
+
+On {tuned[n]} validation examples; the most frequent answer has {majority:.1%}. The best step ({best_step} of {steps}) was selected
+on {selected_on}.
+
+- **Text** behind the prompt, without special tokens in front: `{template}`
+- **Answers**: a space and one of {answers}, then the end-of-sequence token.
+- **Recipe**: seed {seed}, start: {init}, {optimizer} with learning rate {lr}, batches of {batch_size}.
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{base}")
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "path/to/this/folder")
+```
+"""
+
+
+def export(run_folder: Path, folder: Path) -> None:
+    """Write a finished run's best prompt as an adapter: config, weights, and a model card.
+
+    Raises:
+        UserError: there is no finished run, or the folder to write has files already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: is not empty; choose another folder")
+    run = Run.at(run_folder)
+    prompt, result, settings = run.best_prompt(), run.result(), run.settings
+    rows, width = prompt.matrix.shape
+    base = str(local_folder(settings.model) or settings.model.id)
+    config = {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "revision": result["backbone"]["revision"],
+        "inference_mode": True,
+        "num_transformer_submodules": 1,
+        "num_virtual_tokens": rows,
+        "token_dim": width,
+        "prompt_tuning_init": "RANDOM",  # what PEFT would start from, if it had no weights
+    }
+    card = CARD.format(
+        base=base,
+        task=settings.task.name,
+        rows=rows,
+        version=result["versions"]["softprompt"],
+        examples=result["examples"]["train"],
+        template=json.dumps(settings.task.template),
+        answers=", ".join(f"`{answer}`" for answer in settings.task.verbalizers),
+        optimizer=settings.optim.target.rpartition(".")[2],
+        lr=result.get("lr", settings.optim.lr),
+        batch_size=settings.trainer.batch_size,
+        tuned=result["tuned"],
+        **result["baselines"],
+        **{name: result[name] for name in ("best_step", "steps", "selected_on", "seed", "init")},
+    )
+    write_atomically(folder / WEIGHTS, save({TENSOR: prompt.matrix.contiguous()}, {"format": "pt"}))
+    write_atomically(folder / "README.md", card)
+    write_atomically(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def main() -> None:
+    """`python -m softprompt.peft`."""
+    parser = argparse.ArgumentParser(prog="python -m softprompt.peft", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    to_peft = commands.add_parser("export", help="write a run as an adapter")
+    to_peft.add_argument("run", type=Path, help="the folder of a finished run")
+    to_peft.add_argument("folder", type=Path, help="a new folder")
+    from_peft = commands.add_parser("import", help="make a run of an adapter, without training")
+    from_peft.add_argument("folder", type=Path, help="the adapter's folder")
+    from_peft.add_argument("settings", nargs="*", help="as for train.py: task=..., data=..., model=...")
+    options = parser.parse_args()
+    if options.command == "import":
+        path = str(options.folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+        no_training = ["prompt=file", f"prompt.path='{path}'", "trainer.max_steps=0"]
+        sys.argv = ["train.py", *no_training, *options.settings]
+        train()
+        return
+    try:
+        export(options.run, options.folder)
+    except UserError as error:
+        print_error(error)
+        sys.exit(1)
+    print(f"written to {options.folder}")
+
+
+if __name__ == "__main__":
+    main()
