@@ -1,4 +1,4 @@
-"""The two commands: `train.py` and `analyze.py`, installed as `softprompt-train` and `softprompt-analyze`.
+"""The commands: `train.py` and `analyze.py`, installed as `softprompt-train` and `softprompt-analyze`, and `softprompt-predict`.
 
 A single command ends with one line on standard error and exit code 1 if something is wrong. In a sweep a failed run
 raises its error to Hydra, so that every launcher and sweeper counts it as failed; the other runs go on, and the sweep
@@ -31,8 +31,8 @@ from softprompt.failures import failed_runs, print_failed_runs
 from softprompt.files import CONF, check_folder
 from softprompt.interruption import Interrupted
 from softprompt.nearest_keys import with_nearest_keys
-from softprompt.parsing import parse_analysis_settings, parse_settings
-from softprompt.settings import AnalysisSettings, Settings
+from softprompt.parsing import parse_analysis_settings, parse_predict_settings, parse_settings
+from softprompt.settings import AnalysisSettings, PredictSettings, Settings
 
 # Errors that the user can mend. All others are bugs and are shown with their traceback.
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -46,6 +46,11 @@ def train() -> None:
 def analyze() -> None:
     """Analyse the finished runs under a folder."""
     _run(_analyze, "analyze")
+
+
+def predict() -> None:
+    """Answer records with a finished run's prompt."""
+    _run(_predict, "predict")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -77,6 +82,17 @@ def _train_run(settings: Settings) -> float | None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="analyze")
 def _analyze(config: DictConfig) -> None:
     _as_job(lambda: _write_report(parse_analysis_settings(OmegaConf.to_container(config, resolve=True))))
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
+def _predict(config: DictConfig) -> None:
+    _as_job(lambda: _print_predictions(parse_predict_settings(OmegaConf.to_container(config, resolve=True))))
+
+
+def _print_predictions(settings: PredictSettings) -> None:
+    from softprompt.predict import print_predictions  # here, as in `_train_run`
+
+    print_predictions(settings, sys.stdout)
 
 
 def _write_report(settings: AnalysisSettings) -> None:

@@ -1,6 +1,6 @@
 """Trained prompts in a notebook: load a run, predict and score records with it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,26 @@ class TrainedPrompt:
         Raises:
             UserError: a record lacks a field of the task's template, or does not fit the model's context.
         """
-        examples = self._examples(records, labelled=False)
-        answers = list(self.task.verbalizers)
-        return [answers[i] for i in self._score(examples).most_likely.tolist()] if examples else []
+        of_records = self.probabilities(records)
+        return [max(probabilities, key=probabilities.__getitem__) for probabilities in of_records]
+
+    def probabilities(
+        self, records: Iterable[Mapping[str, Any]], where: Sequence[str] | None = None
+    ) -> list[dict[str, float]]:
+        """The probability of each of the task's answers to each record, given that one of them is written.
+
+        Args:
+            records: as for `predict`.
+            where: the records' places, for error messages.
+
+        Raises:
+            UserError: as `predict`.
+        """
+        examples = self._examples(records, labelled=False, where=where)
+        if not examples:
+            return []
+        shares = self._score(examples).log_probability.softmax(1).tolist()  # [E, C]
+        return [dict(zip(self.task.verbalizers, of_record, strict=True)) for of_record in shares]
 
     def score(self, records: Iterable[Mapping[str, Any]]) -> Scores:
         """Exact match, rank accuracy, F1 and loss on labelled records. Raises like `predict`, or if a label is missing."""
@@ -48,11 +65,13 @@ class TrainedPrompt:
         metrics.update(examples, self._score(examples))
         return metrics.compute()
 
-    def _examples(self, records: Iterable[Mapping[str, Any]], labelled: bool) -> list[Example]:
-        rendered = [
-            render(self.task, Record(lift(record, f"record {i}"), f"record {i}"), labelled=labelled)
-            for i, record in enumerate(records)
-        ]
+    def _examples(
+        self, records: Iterable[Mapping[str, Any]], labelled: bool, where: Sequence[str] | None = None
+    ) -> list[Example]:
+        rendered = []
+        for i, record in enumerate(records):
+            place = where[i] if where else f"record {i}"
+            rendered.append(render(self.task, Record(lift(record, place), place), labelled=labelled))
         backbone = self.backbone
         examples = tokenise(self.task, rendered, backbone.tokenizer, backbone.table_rows) if rendered else []
         check_lengths(examples, len(self.prompt.matrix), backbone.context_length)

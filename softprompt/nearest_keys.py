@@ -17,7 +17,7 @@ def with_nearest_keys(error: BaseException, root: str) -> BaseException:
     """Hydra's error about a key that does not exist, as one that names similar keys; any other error as it is.
 
     Args:
-        root: the name of the config file that Hydra composed, `train` or `analyze`.
+        root: the name of the config file that Hydra composed, `train`, `analyze` or `predict`.
     """
     found = re.match(r"Could not override '([\w.@/]+)'", str(error))
     if found is None:

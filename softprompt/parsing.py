@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from softprompt.errors import UserError
-from softprompt.settings import AnalysisSettings, MicroworldData, Settings, TaskSettings
+from softprompt.settings import AnalysisSettings, MicroworldData, PredictSettings, Settings, TaskSettings
 
 T = TypeVar("T")
 
@@ -25,6 +25,11 @@ def parse_settings(config: object) -> Settings:
 def parse_analysis_settings(config: object) -> AnalysisSettings:
     """A composed `conf/analyze.yaml` as `AnalysisSettings`. Raises like `parse_settings`."""
     return _parse(AnalysisSettings, config)
+
+
+def parse_predict_settings(config: object) -> PredictSettings:
+    """A composed `conf/predict.yaml` as `PredictSettings`. Raises like `parse_settings`."""
+    return _parse(PredictSettings, config)
 
 
 def parse_task_settings(config: object) -> TaskSettings:

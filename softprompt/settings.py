@@ -244,3 +244,12 @@ class AnalysisSettings:
     published_norms: list[PublishedNorms]
     unfinished: Literal["refuse", "skip"] = "refuse"
     data_root: Text | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class PredictSettings:
+    """What `softprompt-predict` answers (`conf/predict.yaml`)."""
+
+    run: Text
+    file: Text | None
+    batch: Positive

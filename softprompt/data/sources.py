@@ -104,24 +104,35 @@ def parse_jsonl(content: bytes, path: Path) -> list[Record]:
     records: list[Record] = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         where = f"{path}:{number}"
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            if not text.strip():
-                continue
-            fields = json.loads(text, object_pairs_hook=_unique)
-        except UnicodeDecodeError as error:
-            raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
-        except (ValueError, RecursionError) as error:
-            # A field twice, a number of thousands of digits, or thousands of brackets.
-            raise UserError(f"{where}: cannot be read ({first_line(error)})") from error
-        if not isinstance(fields, dict):
-            raise UserError(f"{where}: should be a JSON object, but is {text.strip()[:40]}")
-        records.append(Record(lift(fields, where), where))
+        if (fields := parse_record(line, where, first=number == 1)) is not None:
+            records.append(Record(lift(fields, where), where))
     if not records:
         raise UserError(f"{path}: the file has no records")
     return records
+
+
+def parse_record(line: bytes, where: str, first: bool = False) -> dict[str, object] | None:
+    """Parse a line of a JSONL file; None if it is blank. Raises like `parse_jsonl`.
+
+    Args:
+        where: the line's place, for error messages.
+        first: True for the first line of a file, which may begin with a byte order mark.
+    """
+    try:
+        text = line.decode("utf-8-sig" if first else "utf-8")
+        if not text.strip():
+            return None
+        fields = json.loads(text, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        # A field twice, a number of thousands of digits, or thousands of brackets.
+        raise UserError(f"{where}: cannot be read ({first_line(error)})") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{where}: should be a JSON object, but is {text.strip()[:40]}")
+    return fields
 
 
 def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

@@ -12,7 +12,7 @@ from tests.conftest import ROOT, composed
 
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+TASKS = ["cb", "copa", "rte", "wsc"]  # of the reference study
 MICROWORLD_TASKS = sorted(f"microworld/{path.stem}" for path in (CONF / "task/microworld").glob("*.yaml"))
 OPTIONS = [
     f"{folder.name}={path.stem}"
@@ -24,7 +24,11 @@ OPTIONS = [
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_into_settings(option: str) -> None:
-    missing = {"data=superglue_jsonl": ["data.root=x"], "prompt=file": ["prompt.path=x"]}
+    missing = {
+        "data=superglue_jsonl": ["data.root=x"],
+        "prompt=file": ["prompt.path=x"],
+        "model=any": ["model.id=x"],
+    }
     composed(option, *missing.get(option, []))
 
 

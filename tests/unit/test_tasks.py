@@ -1,9 +1,12 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from softprompt.errors import UserError
+from softprompt.parsing import parse_task_settings
 from softprompt.tasks import Record, render
+from tests.conftest import ROOT
 
 RECORD = {"premise": "a dog runs", "hypothesis": "a dog is big", "label": "neutral"}
 
@@ -57,3 +60,29 @@ def test_false_and_zero_are_different_labels(settings):
     task = replace(settings.task, verbalizers={"no": [False], "first": [0]})
     assert render(task, Record({**RECORD, "label": 0}, "here:1")).label == 1
     assert render(task, Record({**RECORD, "label": False}, "here:1")).label == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "text"),
+    [
+        (
+            "boolq",
+            {"question": "is it big", "passage": "A dog is big.", "label": True, "idx": 0},
+            "\nPassage: A dog is big.\nQuestion: is it big\nAnswer:",
+        ),
+        (
+            "wic",
+            {"word": "run", "sentence1": "A dog runs.", "sentence2": "Runs differ.", "label": False, "start1": 6,
+             "end1": 10, "start2": 0, "end2": 4, "version": 1.1, "idx": 0},
+            "\nWord: run\nSentence 1: A dog runs.\nSentence 2: Runs differ.\nAnswer:",
+        ),
+    ],
+)  # fmt: skip
+def test_records_of_other_superglue_tasks(task, fields, text):
+    """In the schemas of the official files, and with the hub's names of the labels."""
+    settings = parse_task_settings(yaml.safe_load((ROOT / f"conf/task/{task}.yaml").read_text()))
+    rendered = render(settings, Record(fields, "here:1"))
+    assert rendered.text == text
+    assert list(settings.verbalizers)[rendered.label] == str(fields["label"])
+    on_the_hub = Record({**fields, "label": str(fields["label"])}, "here:1")
+    assert render(settings, on_the_hub).label == rendered.label

@@ -1,0 +1,61 @@
+"""Answers records with a run's best prompt: the command `softprompt-predict`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from softprompt.data.sources import parse_record
+from softprompt.errors import UserError
+from softprompt.library import TrainedPrompt, load
+from softprompt.settings import PredictSettings
+
+Fields = dict[str, Any]
+
+
+def print_predictions(settings: PredictSettings, output: IO[str]) -> None:
+    """Write a JSON object per record: its `idx`, if it has one, the most likely answer, and each answer's probability.
+
+    Raises:
+        UserError: the run is not finished, the file cannot be read, a line is no record, or a record lacks a field. The
+            records before have been answered.
+    """
+    with _opened(settings.file) as lines:
+        trained = load(settings.run)
+        records = _records(lines, settings.file or "standard input")
+        while chunk := list(islice(records, settings.batch)):
+            for line in predicted(trained, chunk):
+                output.write(json.dumps(line, ensure_ascii=False) + "\n")
+            output.flush()
+
+
+def predicted(trained: TrainedPrompt, records: list[tuple[str, Fields]]) -> list[Fields]:
+    """What is written about each record, given with its place."""
+    of_records = trained.probabilities([fields for _, fields in records], [where for where, _ in records])
+    return [
+        {
+            **({"idx": fields["idx"]} if "idx" in fields else {}),
+            "answer": max(probabilities, key=probabilities.__getitem__),
+            "probabilities": {answer: round(value, 6) for answer, value in probabilities.items()},
+        }
+        for (_, fields), probabilities in zip(records, of_records, strict=True)
+    ]
+
+
+def _opened(file: str | None) -> Any:
+    if file is None:
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        raise UserError(f"file={file}: cannot be read ({error.strerror})") from error
+
+
+def _records(lines: IO[bytes], name: str) -> Iterator[tuple[str, Fields]]:
+    for number, line in enumerate(lines, start=1):
+        where = f"{name}:{number}"
+        if (fields := parse_record(line, where, first=number == 1)) is not None:
+            yield where, fields
