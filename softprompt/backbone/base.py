@@ -1,7 +1,7 @@
 """The contract of a backbone: a frozen causal LM that computes logits at the answers behind soft prompts.
 
-Two implementations: `shared_prefix.py` works with any causal LM, `unpadded.py` and `bloom.py` are faster and know
-certain model families. The shape letters are explained in CONTRIBUTING.md.
+`unpadded.py` and `bloom.py` are the fastest implementations and know certain model families. `shared_prefix.py` works with any
+causal LM that has a key-value cache, `padded.py` with the others. The shape letters are explained in CONTRIBUTING.md.
 """
 
 from abc import ABC, abstractmethod

@@ -17,6 +17,7 @@ from transformers.utils import cached_file, logging
 
 from softprompt.backbone.base import Backbone
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.padded import PaddedBackbone
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import UnpaddedBackbone
 from softprompt.backbone.verify import check_generic
@@ -35,7 +36,7 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
 
     Raises:
         UserError: the model cannot be found or loaded, its files lack weights or have others than the model, or it is no
-            causal language model with a key-value cache.
+            causal language model.
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -68,8 +69,21 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
         raise UserError(f"model.id={settings.id}: cannot be loaded: {reason}") from error
     _check_report(settings.id, report)
     backbone = make_backbone(model, tokenizer, settings.id, revision)
-    if isinstance(backbone, SharedPrefixBackbone):
+    return checked(backbone) if isinstance(backbone, SharedPrefixBackbone) else backbone
+
+
+def checked(backbone: SharedPrefixBackbone) -> Backbone:
+    """A backbone that computes what the model's own forward does: this one, or one that does not share the prompt.
+
+    Raises:
+        UserError: neither does.
+    """
+    try:
         check_generic(backbone)
+    except UserError:
+        padded = PaddedBackbone(backbone.model, backbone.tokenizer, backbone.id, backbone.revision)
+        check_generic(padded)
+        return padded
     return backbone
 
 

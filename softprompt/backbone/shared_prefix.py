@@ -62,7 +62,7 @@ class SharedPrefixBackbone(Backbone):
             else:
                 cache.batch_select_indices(torch.tensor([used.index(i) for i in prompt_of], device=device))
 
-        positions = _predicting_positions(lengths, batch.answer_lengths[answers], padded.shape[1])  # [A]
+        positions = predicting_positions(lengths, batch.answer_lengths[answers], padded.shape[1])  # [A]
         with head_at(self.model, positions.to(device)):
             output = self.model(
                 input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
@@ -71,7 +71,7 @@ class SharedPrefixBackbone(Backbone):
         return logits
 
 
-def _predicting_positions(
+def predicting_positions(
     lengths: Int[Tensor, "B"], answer_lengths: Int[Tensor, "B"], width: int
 ) -> Int[Tensor, "A"]:
     """Where the flattened `[B, width]` input predicts answer tokens: the last `answer_lengths` tokens of each row."""

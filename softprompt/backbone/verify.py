@@ -1,6 +1,8 @@
 """Checks that a model which no implementation knows by name computes what the generic one assumes."""
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from softprompt.backbone.base import Backbone
 from softprompt.data.batch import Batch
@@ -12,12 +14,12 @@ TOLERANCE = {torch.float32: 0.01, torch.bfloat16: 0.25}
 
 @torch.no_grad()
 def check_generic(backbone: Backbone) -> None:
-    """Compare the logits behind a shared prefix with the model's own forward over the whole sequence.
+    """Compare the logits behind a prompt with the model's own forward over the whole sequence.
 
-    They are equal if the model is causal and its cache can be shared.
+    They are equal if the model is causal and, for `SharedPrefixBackbone`, its cache can be shared.
 
     Raises:
-        UserError: they are not, the model has no such cache, or its config says that it is not causal. (In bfloat16 the
+        UserError: they are not, the model has no such cache or takes no embeddings, or its config says that it is not causal. (In bfloat16 the
             difference that bidirectional attention makes may be within the tolerance.)
     """
     config = backbone.model.config
@@ -35,12 +37,12 @@ def check_generic(backbone: Backbone) -> None:
         # [A, V] -> [2, V], of the first text's answer
         shared = backbone.answer_logits([backbone.embed(prompt)], batch)[:2].float()
         ids = torch.tensor([[*prompt, *text, *answer[:-1]]], device=shared.device)  # [1, 5]
-        output = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids))
-        own = output.logits[0, -2:].float()  # [1, 5, V] -> [2, V], where the answer's tokens are predicted
+        # Each of the answer's tokens from what stands before it alone, so that a model that looks ahead differs.
+        own = torch.stack([_last_logits(backbone, ids[:, :-1]), _last_logits(backbone, ids)])  # [2, V]
     except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise UserError(
-            f"{name}: cannot be used, because its key-value cache cannot hold a prompt ({first_line(error)}); models of "
-            f"type {config.model_type} are not supported"
+            f"{name}: cannot be used, because it does not take a prompt of embeddings ({first_line(error)}); models of type "
+            f"{config.model_type} are not supported"
         ) from error
     difference = (shared - own).norm() / (own - own.mean(-1, keepdim=True)).norm().clamp(min=1e-9)
     if not torch.isfinite(own).all():
@@ -50,3 +52,10 @@ def check_generic(backbone: Backbone) -> None:
             f"{name}: cannot be used, because what it writes behind a prompt differs from its own forward by "
             f"{difference:.0%}; it may not be a causal language model"
         )
+
+
+def _last_logits(backbone: Backbone, ids: Int[Tensor, "1 L"]) -> Float[Tensor, "V"]:
+    """The model's own logits behind these tokens."""
+    output = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    logits: Tensor = output.logits[0, -1].float()
+    return logits

@@ -90,25 +90,23 @@ def test_tied_heads_are_not_missing(settings: Settings, tmp_path: Path, tokenize
     load_backbone(settings.model, torch.float32)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(lambda: MambaForCausalLM(MambaConfig(**SHAPE, state_size=4)), id="mamba"),
-        pytest.param(
-            lambda: BertLMHeadModel(BertConfig(**SHAPE, num_attention_heads=2, intermediate_size=64)),
-            id="bert",
-        ),
-    ],
-)
-def test_a_model_without_a_cache_is_refused(settings: Settings, tmp_path: Path, tokenizer, model) -> None:
-    message = refused(changed_model(settings, tmp_path / "model", tokenizer, model().eval()))
-    assert "cannot be used, because its key-value cache cannot hold a prompt (" in message
+def test_a_model_without_a_cache_trains(settings: Settings, tmp_path: Path, tokenizer) -> None:
+    model = MambaForCausalLM(MambaConfig(**SHAPE, state_size=4)).eval()
+    (run,) = train_pack([changed_model(settings, tmp_path / "model", tokenizer, model)], Console(quiet=True))
+    assert run.result()["steps"] > 0
+
+
+def test_a_model_that_looks_ahead_is_refused(settings: Settings, tmp_path: Path, tokenizer) -> None:
+    config = BertConfig(**SHAPE, num_attention_heads=2, intermediate_size=64, initializer_range=0.3)
+    model = BertLMHeadModel(config).eval()
+    message = refused(changed_model(settings, tmp_path / "model", tokenizer, model))
+    assert "differs from its own forward" in message and "may not be a causal language model" in message
 
 
 def test_a_model_that_is_not_causal_is_refused(
     settings: Settings, tmp_path: Path, tokenizer, monkeypatch
 ) -> None:
-    """Its own forward over the whole sequence differs from what it computes behind a cached prefix."""
+    """Its own forward over the whole sequence differs from what it computes over a part of it."""
     from transformers.models.opt.modeling_opt import OPTAttention
 
     torch.manual_seed(0)
@@ -118,13 +116,13 @@ def test_a_model_that_is_not_causal_is_refused(
     original = OPTAttention.forward
 
     def see_everything(self, hidden_states, attention_mask=None, **options):
+        self.is_causal = False
         return original(self, hidden_states, attention_mask=None, **options)
 
     settings = changed_model(settings, tmp_path / "model", tokenizer, opt)
     load_backbone(settings.model, torch.float32)  # as it is, it can be used
     load_backbone.cache_clear()
     monkeypatch.setattr(OPTAttention, "forward", see_everything)
-    monkeypatch.setattr(OPTAttention, "is_causal", False, raising=False)
     with pytest.raises(
         UserError, match=r"differs from its own forward by .*may not be a causal language model"
     ):
@@ -304,7 +302,7 @@ def call(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_a_group_that_is_null_is_named(tmp_path: Path) -> None:
     result = call(f"output_root={tmp_path}", "task=null")
     assert result.returncode == 1
-    assert result.stderr == "error: task=null: should be one of cb, copa, rte, wsc\n"
+    assert result.stderr == "error: task=null: should be one of boolq, cb, copa, rte, wic, wsc\n"
 
 
 def test_an_unknown_mode_of_wandb_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

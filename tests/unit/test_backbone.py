@@ -12,6 +12,8 @@ from softprompt.backbone import make_backbone as wrap
 from softprompt.backbone.attention.cpu import LoopAttention
 from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.load import checked
+from softprompt.backbone.padded import PaddedBackbone
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.backbone.unpadded import FAMILIES, UnpaddedBackbone
 from softprompt.backbone.verify import check_generic
@@ -130,6 +132,36 @@ def test_the_head_is_applied_at_the_answer_positions_alone(backbone: Backbone) -
 @pytest.mark.parametrize(("kind", "limit"), [("bloom", None), ("llama", 2048), ("gpt2", 128)])
 def test_context_length_is_what_the_config_says(kind: str, limit: int | None) -> None:
     assert SharedPrefixBackbone(make_model(kind), make_tokenizer(), "tiny", None).context_length == limit
+
+
+HYBRIDS = {
+    "mamba": {"hidden_size": 32, "state_size": 8, "num_hidden_layers": 2},
+    "jamba": {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "num_experts": 2, "mamba_d_state": 8, "attn_layer_period": 2, "attn_layer_offset": 1,
+        "use_mamba_kernels": False,
+    },
+    "qwen3_next": {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HYBRIDS)
+def test_a_model_whose_state_cannot_be_shared_gets_the_prompt_in_front_of_every_sequence(kind: str) -> None:
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **HYBRIDS[kind], **ends)
+    backbone = checked(
+        SharedPrefixBackbone(AutoModelForCausalLM.from_config(config).eval(), make_tokenizer(), "tiny", None)
+    )
+    assert type(backbone) is PaddedBackbone
+    sequences = random_sequences(0, [(5, 2), (1, 1), (17, 3), (4, 1)])
+    assert_same_as_concatenated(backbone, [6, 2, 0], Batch.of_pairs(sequences, [0, 1, 0, 2]))
 
 
 def test_with_longrope_the_context_is_the_original_one() -> None:
