@@ -1,6 +1,6 @@
 """What makes a run this run: the settings and the hashes of data and model that its id is computed from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ def identity(settings: Settings) -> dict[str, Any]:
 
 
 def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
-    """`<init>-seed<seed>-<hash>`, from the settings and the hashes of data and model.
+    """`<init>-seed<seed>[-<rows>rows][-<optimiser>][-lr<lr>]-<hash>`, from the settings and the hashes of data and model.
 
-    It does not depend on the clock, so that the same command finds the run again.
+    Rows, optimiser and learning rate are named where they are not the default. The id does not depend on the clock, so that
+    the same command finds the run again.
     """
     content: dict[str, Any] = {**identity(settings), "fingerprint": dict(fingerprint)}
     if settings.prompt.init not in ("text", "file"):
@@ -52,7 +53,26 @@ def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
         content["drawn_from"] = ["task", "seed"]
     if settings.prompt.path:
         content["prompt"]["path"] = _content_hash(prompt_file(Path(settings.prompt.path)))
-    return f"{settings.prompt.init}-seed{settings.seed}-{json_sha256(content)[:8]}"
+    return "-".join([*_start(settings), *_set_by_hand(settings), json_sha256(content)[:8]])
+
+
+def without_details(id: str, settings: Settings) -> str:
+    """A run id as versions before 0.5 wrote it: start, seed and hash."""
+    return "-".join([*_start(settings), id.rpartition("-")[2]])
+
+
+def _start(settings: Settings) -> list[str]:
+    return [settings.prompt.init, f"seed{settings.seed}"]
+
+
+def _set_by_hand(settings: Settings) -> Iterator[str]:
+    optim, rows = settings.optim, settings.prompt.length
+    if rows is not None:
+        yield f"{rows}rows"
+    if optim.name != "adam":
+        yield optim.name
+    if optim.lr not in (None, settings.model.lr):
+        yield f"lr{optim.lr:g}"
 
 
 def _content_hash(path: Path) -> str:

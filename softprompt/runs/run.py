@@ -36,7 +36,7 @@ from softprompt.files import (
 from softprompt.parsing import config_of, parse_settings
 from softprompt.prompt import FILE, SoftPrompt
 from softprompt.renamed import current_config, current_result, is_without_checksums
-from softprompt.runs.identity import run_id
+from softprompt.runs.identity import run_id, without_details
 from softprompt.settings import ModelSettings, Settings
 
 Row = dict[str, int | float]  # an evaluation: column -> value
@@ -64,8 +64,12 @@ class Run:
     @staticmethod
     def of(settings: Settings, fingerprint: Mapping[str, str]) -> "Run":
         """The run with these settings, on data and a model with these hashes (by file name); it may not exist yet."""
+        folder = Path(settings.output_root) / settings.sweep / settings.task.name
         id = run_id(settings, fingerprint)
-        return Run(settings, Path(settings.output_root) / settings.sweep / settings.task.name / id, id)
+        older = without_details(id, settings)
+        if (folder / older).exists() and not (folder / id).exists():
+            id = older
+        return Run(settings, folder / id, id)
 
     @staticmethod
     def at(path: Path) -> "Run":

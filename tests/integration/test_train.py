@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,8 @@ from softprompt.parsing import parse_settings
 from softprompt.prompt import SoftPrompt
 from softprompt.runs import Run, RunLock, find_runs, run_id
 from softprompt.runs.checkpoint import save_checkpoint
-from softprompt.settings import PromptSettings, Settings
+from softprompt.runs.identity import without_details
+from softprompt.settings import OptimSettings, PromptSettings, Settings
 from softprompt.training.train import train_pack
 from softprompt.training.tuning import PromptTuning
 from tests.conftest import ROOT, cb_records, checkpoint_state, make_model, write_jsonl
@@ -211,6 +213,23 @@ def test_changed_data_or_settings_make_another_run(settings, console, tmp_path):
     write_jsonl(tmp_path / "data" / "CB" / "val.jsonl", cb_records(5))
     second = train(replace(settings, data=replace(settings.data, root=str(tmp_path / "data"))), console)
     assert second.id != first.id
+
+
+def test_a_folder_says_what_was_set_by_hand_and_folders_of_older_versions_are_found(
+    settings, console, monkeypatch
+):
+    settings = replace(
+        settings,
+        prompt=PromptSettings(init="random", length=4),
+        optim=OptimSettings("sgd", "torch.optim.SGD", 0.25, {"momentum": 0.9}),
+    )
+    with monkeypatch.context() as older:
+        older.setattr("softprompt.runs.run.run_id", lambda *of: without_details(run_id(*of), of[0]))
+        first = train(settings, console)
+    assert re.fullmatch("random-seed0-[0-9a-f]{8}", first.path.name)
+    assert train(settings, console).path == first.path
+    other = train(replace(settings, seed=1), console)
+    assert re.fullmatch("random-seed1-4rows-sgd-lr0.25-[0-9a-f]{8}", other.path.name)
 
 
 def test_a_prompt_starts_where_another_run_ended(settings, console):
