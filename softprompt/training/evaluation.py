@@ -114,9 +114,9 @@ class PromptEvaluation(L.LightningModule):
                 self.scores[index] = metrics.compute()
                 metrics.reset()
 
-    def predict_step(self, pairs: list[tuple[int, Example]], batch_idx: int) -> list[int]:
-        """The most likely answer of each prompt to each example (an index into the task's verbalizers)."""
-        return self._score(pairs).most_likely.tolist()
+    def predict_step(self, pairs: list[tuple[int, Example]], batch_idx: int) -> list[list[float]]:
+        """For each prompt and example the probability of each of the task's answers, given that one of them is written."""
+        return self._score(pairs).log_probability.softmax(1).tolist()
 
     def _score(self, pairs: list[tuple[int, Example]]) -> AnswerScores:
         """Scores of a batch of prompts' indices and examples. Only the prompts that occur run through the model."""

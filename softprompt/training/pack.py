@@ -69,6 +69,7 @@ class Pack:
         self.first = first.run
         settings = first.run.settings
         self.task, self.limits = settings.task, settings.trainer
+        self.test = records.splits.get("test", [])
         self.test_hash = records.test_hash(settings.task) if settings.data.predict else ""
         if self.limits.threads is not None:
             torch.set_num_threads(self.limits.threads)
@@ -194,20 +195,33 @@ class Pack:
         return state
 
     def _predict(self, run: Run) -> None:
-        """Write a finished run's most likely answers to the test records, one JSON object per line, in order."""
+        """Write a finished run's answers to the test records, one JSON object per line, in order.
+
+        `answer` is the most likely one, `label` what the data calls it. A record's own `idx` is kept.
+        """
         batches = self.data.evaluation_batches(self.data.test)
-        answers = list(self.task.verbalizers)
+        labels_of = {answer: labels[0] for answer, labels in self.task.verbalizers.items()}
         prompt = run.best_prompt().matrix
         self.data.check_lengths(len(prompt), self.backbone.context_length)
         module = PromptEvaluation(self.backbone, [prompt], self.data.answers)
         with interruption.deferred():
             predicted = self.trainer.predict(module, batches) or []
-        answer_of = {
-            example.where: answers[index]
-            for batch, indices in zip(batches, predicted, strict=True)
-            for (_, example), index in zip(batch, indices, strict=True)
+        found = {
+            example.where: dict(zip(labels_of, probabilities, strict=True))
+            for batch, of_batch in zip(batches, predicted, strict=True)
+            for (_, example), probabilities in zip(batch, of_batch, strict=True)
         }
-        lines = [json.dumps({"record": e.where, "answer": answer_of[e.where]}) for e in self.data.test]
+        lines = []
+        for record in self.test:
+            answer = max(found[record.where], key=found[record.where].__getitem__)
+            content = {
+                "record": record.where,
+                **({"idx": record.fields["idx"]} if "idx" in record.fields else {}),
+                "label": labels_of[answer],
+                "answer": answer,
+                "probabilities": {name: round(value, 6) for name, value in found[record.where].items()},
+            }
+            lines.append(json.dumps(content, ensure_ascii=False))
         self.waiting.write(run, run.save_predictions, lines, self.test_hash)
         self.progress.say(f"{run.predictions}: {len(lines)} records answered")
 

@@ -198,7 +198,12 @@ def test_predictions_for_records_without_labels(settings, console, trained_befor
     assert run.id == run_id(settings, run.result()["hashes"])
     lines = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
     assert [line["record"].rpartition(":")[2] for line in lines] == ["1", "2", "3", "4", "5"]
-    assert all(line["answer"] in settings.task.verbalizers for line in lines)
+    assert [line["idx"] for line in lines] == list(range(5))
+    for line in lines:
+        probabilities = line["probabilities"]
+        assert list(probabilities) == list(settings.task.verbalizers)
+        assert line["answer"] == line["label"] == max(probabilities, key=probabilities.__getitem__)
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_changed_data_or_settings_make_another_run(settings, console, tmp_path):
