@@ -238,6 +238,7 @@ class AnalysisSettings:
     alignment: Literal["truncate", "pad", "resample", "match"]
     lexicon: list[Text]
     ablation_examples: Positive | None
+    pruning_examples: Positive | None
     elicitation: Elicitation
     wordings: dict[Name, list[Text]]
     published: list[Published]

@@ -17,7 +17,7 @@ RANDOM = "random order"
 TUNED, INITIAL = PROMPTS = ("tuned", "initial")
 # Whose curves are scored. A curve costs more than finding its order, because it needs more examples.
 CURVES = ((TUNED, "backward"), (TUNED, "forward"), (TUNED, RANDOM), (INITIAL, "backward"))
-CURVE_EXAMPLES = 32
+CURVE_EXAMPLES = 24
 
 
 @cache

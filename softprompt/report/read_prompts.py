@@ -62,7 +62,7 @@ def read_prompts(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
             if (distributions := logit_lens(study.backbone, prompts, layer)) is not None:
                 lists.add(name, kind, [likely_words(mean, study.is_word) for mean in distributions])
         lists.add("elicitation", kind, _elicited(study, settings, prompts))
-    orders = pruning_orders(study, settings.ablation_examples)
+    orders = pruning_orders(study, settings.pruning_examples)
     for kind, prompts in zip(PROMPTS, matrices.values(), strict=True):
         nearest = [ids.tolist() for ids, _ in _nearest_tokens(study, prompts)]
         for order in ORDERS:

@@ -42,11 +42,17 @@ def transfer_claims(table: pd.DataFrame, drawings: dict[str, str]) -> list[Claim
             Question.TRANSFER,
             "Transfer can hurt: a prompt can lower the score of another task.",
             _verdict(bool(lowered.any()), bool((ranked["low"] > -NEGLIGIBLE).all())),
-            f"{_counted(lowered, 'falls')} The largest {'of these' if lowered.any() else 'loss'} is "
+            f"{_counted(lowered, 'falls')} The {_worst(lowered, worst)} is "
             f"{describe_pair(worst)} (corrected p = {worst['p_holm']:.2g}).",
             of_worst if of_worst != of_best else None,  # one figure for both
         ),
     ]
+
+
+def _worst(lowered: "pd.Series[bool]", worst: "pd.Series[float]") -> str:
+    if lowered.any():
+        return "largest of these"
+    return "largest loss" if worst["gain"] < 0 else "smallest gain"
 
 
 def describe_pair(row: "pd.Series[float]") -> str:

@@ -53,8 +53,8 @@ def transfer_grid(study: Study) -> pd.DataFrame:
             correct[LABEL_MAP][target] = correct_up_to_label_map(written, labels)
             baseline[LABEL_MAP][target] = correct_by_majority(labels)
         for score in SCORES:
-            # The ceiling in truth.json is of exact match.
-            known = ceilings if score == EXACT_MATCH else {}
+            # Equal texts get equal answers, but the label map is another one in each half of the examples.
+            known = {} if score == LABEL_MAP else ceilings
             table = transfer_table(tasks, keys, correct[score], baseline[score], known)
             grids.append(table.assign(variant=variant, score=score))
     table = pd.concat(grids, ignore_index=True)
@@ -67,7 +67,7 @@ def transfer_grid(study: Study) -> pd.DataFrame:
 
 
 def _ceilings(study: Study) -> dict[str, float]:
-    """By task, the best possible exact match, where `truth.json` in the model's folder has it (`ceiling`, a share)."""
+    """By task, the best possible share of right answers, where the model's `truth.json` has it (`ceiling`)."""
     folder = local_folder(study.settings.model)
     if folder is None or not (folder / "truth.json").exists():
         return {}

@@ -11,6 +11,7 @@ ANALYSIS = AnalysisSettings(
     alignment="resample",
     lexicon=["dog"],
     ablation_examples=3,
+    pruning_examples=3,
     elicitation=Elicitation("Answer:", "Answer:"),
     wordings={"cb": ["a dog", "a cat"]},
     published=[Published("cb", "elsewhere", 43, 61)],

@@ -54,3 +54,15 @@ def test_a_gain_by_shared_labels_is_not_taken_for_skill() -> None:
 def test_one_task_has_no_claims() -> None:
     table = grid_of(0, 1, False)
     assert transfer_claims(table[(table["source"] == "a") & (table["target"] == "a")], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("gain", "remains", "words"),
+    [
+        (3, False, "smallest gain is b → a"),
+        (-3, False, "largest loss is a → b"),
+        (-30, True, "largest of these is a → b"),
+    ],
+)
+def test_a_gain_is_not_called_a_loss(gain: float, remains: bool, words: str) -> None:
+    assert words in transfer_claims(grid_of(gain, 4, remains), {"text": "transfer_rank"})[1].evidence

@@ -24,10 +24,10 @@ TOKENS = 5  # named in a finding
 @section(place=45)
 def pruning(study: Study, settings: AnalysisSettings) -> Section:
     """The curves of greedy pruning from either end, beside a random order and the initial prompts."""
-    curves = pruning_curves(study, settings.ablation_examples)
+    curves = pruning_curves(study, settings.pruning_examples)
     fewest = fewest_rows_table(curves)
     tuned = curves[curves["prompt"] == TUNED]
-    chosen_on = settings.ablation_examples or "all"
+    chosen_on = settings.pruning_examples or "all"
     return Section(
         title="Pruning",
         how=(

@@ -94,6 +94,7 @@ def _figure(curves: pd.DataFrame, caption: str) -> Drawing:
             # Logarithmic from the first evaluated step on; step 0 stands left of it.
             axis.set_xscale("symlog", base=2, linthresh=first_step, linscale=0.6)
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_xticks([0, *_powers_of_4(first_step, curves["step"].max())], minor=False)
     for axis in panels.flat[len(tasks) :]:
         axis.set_axis_off()
     for axis in panels[:, 0]:
@@ -102,6 +103,13 @@ def _figure(curves: pd.DataFrame, caption: str) -> Drawing:
         axis.set_xlabel("step")
     panels.flat[len(tasks) - 1].legend(loc="lower right", fontsize=7)
     return drawing
+
+
+def _powers_of_4(first: float, last: float) -> Iterator[float]:
+    """first, 4·first, 16·first, ... up to `last`."""
+    while first <= last:
+        yield first
+        first *= 4
 
 
 def _caption(steps: pd.DataFrame) -> str:

@@ -50,8 +50,8 @@ def transfer(study: Study, settings: AnalysisSettings) -> Section:
             "baseline. p inverts an interval with the same variance components but without limits, because one right "
             "answer more than 0 would already exclude 0 from an interval that ends there. It is corrected over all pairs "
             "of different tasks and all initialisations with the same score (Holm 1979). Runs of a task with exactly the "
-            "same prompt count once. In transfer.csv, ceiling is the best possible exact match, if the model's truth.json "
-            "has it (else 1), and share_of_possible the gain as a share of what can be gained."
+            "same prompt count once. In transfer.csv, ceiling is the best possible exact match and rank accuracy, if the "
+            "model's truth.json has it (else 1), and share_of_possible the gain as a share of what can be gained."
         ),
         findings=[*_findings(table), *_beyond_shared_labels(table), *_published(table)],
         claims=transfer_claims(table, of_rank),
