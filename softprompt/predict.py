@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from softprompt.data.sources import parse_record
+from softprompt.data.jsonl import parse_record
 from softprompt.errors import UserError
 from softprompt.library import TrainedPrompt, load
 from softprompt.settings import PredictSettings

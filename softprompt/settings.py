@@ -89,6 +89,19 @@ class JsonlData:
 
 
 @dataclass(frozen=True, config=STRICT)
+class FilesData:
+    """Files in any place, in one of several formats (`conf/data/files`)."""
+
+    source: Literal["files"]
+    train: Text
+    validation: Text
+    test: Text | None
+    columns: dict[Text, Text] | None
+    holdout: Rate
+    predict: bool
+
+
+@dataclass(frozen=True, config=STRICT)
 class MicroworldData:
     """Records of the microworld (`conf/data/microworld`)."""
 
@@ -101,7 +114,7 @@ class MicroworldData:
     predict: bool
 
 
-DataSettings = Annotated[HubData | JsonlData | MicroworldData, Field(discriminator="source")]
+DataSettings = Annotated[HubData | JsonlData | FilesData | MicroworldData, Field(discriminator="source")]
 
 
 @dataclass(frozen=True, config=STRICT)

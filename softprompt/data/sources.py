@@ -1,4 +1,4 @@
-"""Reads records from the Hugging Face hub, from a folder of SuperGLUE JSONL files, or from the microworld."""
+"""Reads records from the Hugging Face hub, a folder of SuperGLUE JSONL files, other files, or the microworld."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from softprompt.data.jsonl import parse_jsonl
+from softprompt.data.tables import parse_table
 from softprompt.errors import UserError, first_line
 from softprompt.files import json_sha256, sha256
 from softprompt.hub import UNREACHABLE, is_reachable
 from softprompt.microworld.scenes import SCENES, draw_splits
-from softprompt.settings import DataSettings, HubData, JsonlData, MicroworldData, TaskSettings
+from softprompt.settings import DataSettings, FilesData, HubData, JsonlData, MicroworldData, TaskSettings
 from softprompt.tasks import Record, lift
 
 LABELLED_SPLITS = ("train", "validation")
@@ -47,6 +49,8 @@ def read_records(data: DataSettings, task: TaskSettings) -> Records:
         records = _read_hub(data, task, split_names)
     elif isinstance(data, MicroworldData):
         records = _draw_microworld(data, task, split_names)
+    elif isinstance(data, FilesData):
+        records = _read_files(data, task)
     else:
         records = _read_jsonl(data, task, split_names)
     (train, train_hash), (validation, validation_hash) = records.fingerprint.items()
@@ -69,6 +73,20 @@ def _read_jsonl(data: JsonlData, task: TaskSettings, split_names: tuple[str, ...
     )
 
 
+def _read_files(data: FilesData, task: TaskSettings) -> Records:
+    if data.predict and data.test is None:
+        raise UserError("data.predict=true needs data.test, the file with the records to predict")
+    paths = {"train": data.train, "validation": data.validation}
+    if data.predict and data.test is not None:
+        paths["test"] = data.test
+    contents = {split: _read_bytes(Path(path)) for split, path in paths.items()}
+    splits = {
+        split: parse_table(content, Path(paths[split]), task, data.columns or {}, labelled=split != "test")
+        for split, content in contents.items()
+    }
+    return Records(splits, {f"{task.folder}/{split}": sha256(contents[split]) for split in LABELLED_SPLITS})
+
+
 def moved(data: DataSettings, root: str) -> DataSettings:
     """The same data in another place: `root` is the new `data.root`, or the new folder of a local data set.
 
@@ -79,6 +97,9 @@ def moved(data: DataSettings, root: str) -> DataSettings:
         return replace(data, root=root)
     if isinstance(data, HubData):
         return replace(data, id=root)
+    if isinstance(data, FilesData):
+        train, validation = (str(Path(root) / Path(path).name) for path in (data.train, data.validation))
+        return replace(data, train=train, validation=validation)
     raise UserError(f"data_root={root}: the runs' records come from the microworld, which has no folder")
 
 
@@ -87,62 +108,6 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def parse_jsonl(content: bytes, path: Path) -> list[Record]:
-    """Parse one record per line. The fields of nested objects (WSC's `target`) become fields of the record.
-
-    Blank lines are skipped.
-
-    Args:
-        content: the bytes of the file.
-        path: the file's path, for error messages.
-
-    Raises:
-        UserError: a line is not UTF-8, not JSON or not a JSON object, or the file has no record.
-    """
-    records: list[Record] = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        where = f"{path}:{number}"
-        if (fields := parse_record(line, where, first=number == 1)) is not None:
-            records.append(Record(lift(fields, where), where))
-    if not records:
-        raise UserError(f"{path}: the file has no records")
-    return records
-
-
-def parse_record(line: bytes, where: str, first: bool = False) -> dict[str, object] | None:
-    """Parse a line of a JSONL file; None if it is blank. Raises like `parse_jsonl`.
-
-    Args:
-        where: the line's place, for error messages.
-        first: True for the first line of a file, which may begin with a byte order mark.
-    """
-    try:
-        text = line.decode("utf-8-sig" if first else "utf-8")
-        if not text.strip():
-            return None
-        fields = json.loads(text, object_pairs_hook=_unique)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
-    except (ValueError, RecursionError) as error:
-        # A field twice, a number of thousands of digits, or thousands of brackets.
-        raise UserError(f"{where}: cannot be read ({first_line(error)})") from error
-    if not isinstance(fields, dict):
-        raise UserError(f"{where}: should be a JSON object, but is {text.strip()[:40]}")
-    return fields
-
-
-def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object. Raises a `ValueError` if it has two fields of one name, of which json would keep the last."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two fields are named {twice!r}; rename one")
-    return fields
 
 
 def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -> Records:

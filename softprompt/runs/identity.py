@@ -23,6 +23,7 @@ CIRCUMSTANCES = {
     },
     "data": {"root", "predict"},
 }
+FILES = ("train", "validation", "test")  # paths, if the source is files; numbers of the microworld
 # Top-level keys that do not make it another run, either: where it is written, logged, and how it is compared.
 NAMING = ("sweep", "output_root", "logger", "objective")
 # Keys that were added later, with the value that stands for what was done before: it keeps the ids of older runs.
@@ -34,6 +35,8 @@ def identity(settings: Settings) -> dict[str, Any]:
     config = {name: value for name, value in config_of(settings).items() if name not in NAMING}
     for group, names in CIRCUMSTANCES.items():
         config[group] = {key: value for key, value in config[group].items() if key not in names}
+    if settings.data.source == "files":  # known by their content
+        config["data"] = {key: value for key, value in config["data"].items() if key not in FILES}
     for group, defaults in ADDED.items():
         config[group] = {
             key: v for key, v in config[group].items() if key not in defaults or v != defaults[key]

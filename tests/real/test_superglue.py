@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from softprompt.data.sources import parse_jsonl, read_records
+from softprompt.data.jsonl import parse_jsonl
+from softprompt.data.sources import read_records
 from softprompt.settings import JsonlData, TaskSettings
 from softprompt.tasks import render
 from tests.conftest import ROOT

@@ -36,7 +36,7 @@ BAD = [
     ),
     ("prompt.length", 0, "prompt.length=0: should be greater than or equal to 1"),
     ("data.holdout", 1.0, "data.holdout=1.0: should be less than 1"),
-    ("data.source", "csv", "data.source='csv': should be one of 'hub', 'jsonl', 'microworld'"),
+    ("data.source", "csv", "data.source='csv': should be one of 'hub', 'jsonl', 'files', 'microworld'"),
     ("task.template", "no field", "task.template='no field': should name at least one record field"),
     ("task.template", "{premise", "should be text with {field} places"),
     ("task.template", "{premise.upper}", "and nothing but names"),

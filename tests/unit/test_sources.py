@@ -4,7 +4,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from softprompt.data.sources import parse_jsonl, read_records
+from softprompt.data.jsonl import parse_jsonl
+from softprompt.data.sources import read_records
 from softprompt.errors import UserError
 from softprompt.files import sha256
 from softprompt.settings import HubData
