@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from functools import cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -36,9 +37,9 @@ def is_reachable() -> bool:
 
 
 def _go_offline() -> None:
-    import datasets
     from huggingface_hub import constants
 
-    os.environ["HF_HUB_OFFLINE"] = "1"  # for processes that are started later
+    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries and processes that are started later
     constants.HF_HUB_OFFLINE = True
-    datasets.config.HF_HUB_OFFLINE = True
+    if "datasets" in sys.modules:  # it has read the variable already
+        sys.modules["datasets"].config.HF_HUB_OFFLINE = True
