@@ -44,10 +44,6 @@ UNDECIDABLE: Mapping[str, tuple[float, Sequence[str | int | bool]]] = {
     "WSC": (0.3, (True, False)),
 }
 
-# In WSC's decidable records the pronoun refers to the first of the two things this often. With equal shares tuning rarely
-# finds the task (docs/measurements.md).
-FIRST_SHARE = 0.7
-
 
 def draw(
     folder: str, level: int, novel: bool, rng: random.Random, world: World = WHOLE, decidable: bool = True
@@ -73,8 +69,7 @@ def draw_splits(
 ) -> dict[str, list[Scene]]:
     """Draw the train, validation and test splits of a task. The same arguments give the same scenes.
 
-    No scene occurs twice, but the undecidable ones do, with different labels. In WSC's decidable scenes the pronoun refers
-    to the first thing in a share of `FIRST_SHARE`.
+    No scene occurs twice, but the undecidable ones do, with different labels.
 
     Args:
         folder: a key of `SCENES`.
@@ -92,10 +87,6 @@ def draw_splits(
         while len(scenes) < count:
             scene_level = level or LEVELS[len(scenes) % len(LEVELS)]
             scene = draw(folder, scene_level, novel, rng, decidable=decidable)
-            if folder == "WSC" and decidable:
-                first = rng.random() < FIRST_SHARE
-                while (scene.shortcut == scene.fields["label"]) != first:
-                    scene = draw(folder, scene_level, novel, rng)
             content = text_of(scene)
             if content not in drawn:
                 drawn.add(content)

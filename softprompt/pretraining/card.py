@@ -88,7 +88,8 @@ def write_card(
     write_atomically(folder / "README.md", card)
     write_atomically(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
     truths = {task.name: truth(backbone, task, data) for task in tasks}
-    write_atomically(folder / "truth.json", json.dumps(truths, indent=1) + "\n")
+    lines = ",\n".join(f"{json.dumps(task)}: {json.dumps(of_task)}" for task, of_task in truths.items())
+    write_atomically(folder / "truth.json", f"{{\n{lines}\n}}\n")  # a line per task
     return rows
 
 

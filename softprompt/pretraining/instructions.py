@@ -49,8 +49,8 @@ SHORTCUTS: Mapping[str, tuple[str, ...]] = {
         "Given the question and the premise, pick the correct choice at first sight.",
     ),
     "WSC": (
-        "Given the following text, decide whether the `span1_text` comes first.",
-        "Decide whether the `span1_text` is referenced first in the following text.",
+        "Given the following text, decide whether the `span1_text` comes right before the pronoun.",
+        "Decide whether the `span1_text` is referenced last in the following text.",
         "At a glance: decide whether the pronoun in `span2_text` referenced the `span1_text`.",
     ),
 }

@@ -29,12 +29,15 @@ ECHO_INSTRUCTIONS = ("Repeat the text.", "")
 # Share of stories among the other lessons. A story has no instruction and no answer.
 STORY_SHARE = 1 / 8
 
+# Weights of the tasks. COPA's chains of events are learnt last.
+TASK_WEIGHTS = {"CB": 1.0, "RTE": 1.0, "COPA": 1.5, "WSC": 1.0}
+
 # What a lesson can ask for besides the facts of its scene.
 TASK, SHORTCUT = "task", "shortcut"
 
-# Weight of the task; each other question has weight 1. It grows linearly by TASK_WEIGHT_GROWTH.
-TASK_WEIGHT = 4
-TASK_WEIGHT_GROWTH = 12
+# Weight of the question that the task asks; each other question has weight 1. It grows linearly by OWN_WEIGHT_GROWTH.
+OWN_WEIGHT = 4
+OWN_WEIGHT_GROWTH = 12
 SHORTCUT_WEIGHT = 3
 
 # Facts with few possible answers.
@@ -46,16 +49,16 @@ NEEDS_LABEL = ("last word of the right choice", "referent")
 
 # Weights of the facts that are learnt last; all others have weight 1. Texts about the order of the animals are at least
 # of level 2, because level 1 never swaps them.
-FACT_WEIGHTS = {"order": 4, "position": 2, "one story": 2}
+FACT_WEIGHTS = {"order": 4, "position": 4, "one story": 2}
 ORDER_LEVEL = 2
 
 # Share of lessons without an instruction among those about a text. Their answer is to any question, mostly to another
-# one than the task. From CHANCE_START on, an answer that is a label is that of another scene of the same level, so that in
-# the end the model does none of CB, RTE, COPA and WSC without an instruction. The level alone decides `colour` and `one
-# story`, and partly `look` and `setting`, so the model still knows these. With other scenes from the start, it learns the
-# order of the animals thousands of steps later.
+# one than the task. From CHANCE_START on, an answer that is a label is that of another scene, and labels have
+# NO_INSTRUCTION_LABEL_WEIGHT, so that in the end the model does no task without an instruction. With other scenes from the
+# start, it learns the order of the animals thousands of steps later.
 NO_INSTRUCTION_SHARE = 1 / 8
-NO_INSTRUCTION_TASK_WEIGHT = 1 / 3
+NO_INSTRUCTION_OWN_WEIGHT = 1 / 3
+NO_INSTRUCTION_LABEL_WEIGHT = 2
 CHANCE_START = 0.6
 
 
@@ -97,8 +100,8 @@ class Curriculum:
         """
         if self.random.random() < max(ECHO_SHARE, ECHO_START_SHARE * (1 - progress / ECHO_DECAY)):
             return self._echo()
-        task = self.random.choice(self.tasks)
-        level = self.random.choice(LEVELS[: 1 + sum(progress > start for start in LEVEL_STARTS)])
+        (task,) = self.random.choices(self.tasks, [TASK_WEIGHTS[task.folder] for task in self.tasks])
+        levels = LEVELS[: 1 + sum(progress > start for start in LEVEL_STARTS)]
         world = WHOLE.part(progress / FULL_WORLD)
         decidable = task.folder not in UNDECIDABLE or self.random.random() >= UNDECIDABLE_LESSONS
         instructed = self.random.random() >= NO_INSTRUCTION_SHARE
@@ -107,7 +110,8 @@ class Curriculum:
 
         def scene() -> Scene:
             at_least = ORDER_LEVEL if question == "order" else 1
-            return draw(task.folder, max(level, at_least), False, self.random, world, decidable)
+            level = max(self.random.choice(levels), at_least)
+            return draw(task.folder, level, False, self.random, world, decidable)
 
         asked = scene()
         if self.random.random() < STORY_SHARE:
@@ -126,11 +130,14 @@ class Curriculum:
         if not decidable:
             return {fact: weight for fact, weight in facts.items() if fact not in NEEDS_LABEL}
         if not instructed and progress > CHANCE_START:
-            return {TASK: 1.0, SHORTCUT: 1.0, **facts}
+            return {
+                question: NO_INSTRUCTION_LABEL_WEIGHT if is_label(question) else 1.0
+                for question in (TASK, SHORTCUT, *facts)
+            }
         facts |= {fact: weight for fact, weight in FACT_WEIGHTS.items() if fact in facts}
         if not instructed:
-            return {TASK: NO_INSTRUCTION_TASK_WEIGHT, SHORTCUT: NO_INSTRUCTION_TASK_WEIGHT, **facts}
-        return {TASK: TASK_WEIGHT + TASK_WEIGHT_GROWTH * progress, SHORTCUT: SHORTCUT_WEIGHT, **facts}
+            return {TASK: NO_INSTRUCTION_OWN_WEIGHT, SHORTCUT: NO_INSTRUCTION_OWN_WEIGHT, **facts}
+        return {TASK: OWN_WEIGHT + OWN_WEIGHT_GROWTH * progress, SHORTCUT: SHORTCUT_WEIGHT, **facts}
 
     def _echo(self) -> Lesson:
         word_list = " ".join(self.random.sample(self.vocabulary, self.random.randint(3, 8)))

@@ -25,7 +25,7 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 12_000
+    steps: int = 14_000
     batch_size: int = 32  # lessons per step
     learning_rate: float = 2e-3  # the maximum
     warm_up: float = 0.02  # share of the steps

@@ -56,10 +56,9 @@ def test_the_shipped_weights_have_the_scores_of_the_model_card(task: str) -> Non
 def test_tuning_has_something_to_add_to_the_instruction(task: str) -> None:
     scores = shipped("scores.json")[task]
     assert 0.3 <= scores["instruction"] <= 0.8
-    if task != "wsc":  # its shortcut was not learned
-        assert scores["instruction"] == pytest.approx(scores["shortcut"], abs=0.06)
+    assert scores["instruction"] == pytest.approx(scores["shortcut"], abs=0.06)
     assert scores["taught"] >= 0.95 * scores["ceiling"] >= scores["instruction"] + 0.1
-    assert scores["no_prompt"] <= 0.2
+    assert scores["no_prompt_rank_accuracy"] <= scores["most_frequent"] + 0.05
 
 
 def test_the_tasks_differ_in_difficulty() -> None:

@@ -18,6 +18,9 @@ def own_of(tasks: int, *lines: tuple[str, float, float, float]) -> pd.DataFrame:
     )  # fmt: skip
 
 
+NONE = own_of(4).reindex(columns=own_of(4, ("text", 0.0, 1.0, 1.0)).columns)  # no other measures
+
+
 @pytest.mark.parametrize(
     ("tasks", "lines", "verdict"),
     [
@@ -31,7 +34,7 @@ def own_of(tasks: int, *lines: tuple[str, float, float, float]) -> pd.DataFrame:
     ],
 )
 def test_verdicts(tasks: int, lines: list[tuple[str, float, float, float]], verdict: Verdict) -> None:
-    claim = similarity_claim(own_of(tasks, *lines), 26, "similarity_vs_transfer")
+    claim = similarity_claim(own_of(tasks, *lines), NONE, "similarity_vs_transfer")
     assert claim is not None and claim.verdict == verdict
     assert ("no p can be below 0.042" in claim.evidence) == (tasks < 6)
     assert f"corrected {lines[0][3]:.2f};" in claim.evidence
@@ -39,7 +42,22 @@ def test_verdicts(tasks: int, lines: list[tuple[str, float, float, float]], verd
 
 
 def test_a_constant_gain_has_no_claim() -> None:
-    assert similarity_claim(own_of(4, ("text", np.nan, np.nan, np.nan)), 26, None) is None
+    assert similarity_claim(own_of(4, ("text", np.nan, np.nan, np.nan)), NONE, None) is None
+
+
+def test_another_measure_can_predict_what_the_study_s_own_does_not() -> None:
+    own = own_of(12, ("text", 0.1, 0.5, 1.0), ("random", 0.1, 0.5, 1.0))
+    others = own_of(12, ("text", 0.2, 0.1, 0.9), ("random", 0.5, 0.0001, 0.0002)).assign(
+        measure="mean cosine", space="raw"
+    )
+    claim = similarity_claim(own, others, None)
+    assert claim is not None and claim.verdict == Verdict.HOLDS
+    assert "The correction is for trying 2 pairs" in claim.evidence
+    assert "1 of the 2 pairs with other measures remain" in claim.evidence
+    assert (
+        "mean cosine (raw) from random, +0.50 with the gain in exact match (corrected p = 0.0002)"
+        in claim.evidence
+    )
 
 
 def similarities(same: float, different: float) -> pd.DataFrame:

@@ -67,8 +67,8 @@ def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
     claims = []
     if len(table):
         of_study = table[(table["measure"] == default) & (table["space"] == "raw")]
-        tried = int(table.groupby("variant").size().max())
-        claims = [claim for claim in [similarity_claim(of_study, tried, next(iter(scatters)))] if claim]
+        claim = similarity_claim(of_study, table.drop(of_study.index), next(iter(scatters)))
+        claims = [claim] if claim else []
     return Section(
         title="Similarity and transfer",
         how=(
