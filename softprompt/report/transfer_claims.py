@@ -82,7 +82,7 @@ def _label_map_of(best: "pd.Series[float]", pairs: pd.DataFrame) -> str:
         else "Corrected for the number of pairs, its answers are not shown to tell"
     )
     return (
-        f"{apart} the target's labels apart: up to a label map {row['with_prompt']:.0%} are right, with the "
-        f"best constant label {row['baseline']:.0%} (difference {row['gain']:+z.0f} points "
+        f"{apart} the target's labels apart: up to a label map {row['with_prompt']:.0%} are right, with a "
+        f"constant label chosen in the same way {row['baseline']:.0%} (difference {row['gain']:+z.0f} points "
         f"{format_interval(row['low'], row['high'])})."
     )

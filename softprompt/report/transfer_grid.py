@@ -17,7 +17,7 @@ from softprompt.study import Study
 
 EXACT_MATCH, RANK_ACCURACY, LABEL_MAP = "exact match", "rank accuracy", "accuracy up to a label map"
 SCORES = (EXACT_MATCH, RANK_ACCURACY, LABEL_MAP)
-BASELINE = {EXACT_MATCH: "no prompt", RANK_ACCURACY: "no prompt", LABEL_MAP: "the best constant label"}
+BASELINE = {EXACT_MATCH: "no prompt", RANK_ACCURACY: "no prompt", LABEL_MAP: "a constant label"}
 
 ByTarget = dict[str, Bool[np.ndarray, "*R E"]]
 
@@ -26,7 +26,7 @@ ByTarget = dict[str, Bool[np.ndarray, "*R E"]]
 def transfer_grid(study: Study) -> pd.DataFrame:
     """`transfer_table` for every score and variant, its gains in percentage points; p is corrected within a score.
 
-    The baseline is no prompt; for the accuracy up to a label map it is the best constant label.
+    The baseline is no prompt; for the accuracy up to a label map it is a constant label, cross-fitted as the map is.
     """
     ceilings = _ceilings(study)
     grids = []

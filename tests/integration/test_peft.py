@@ -99,7 +99,8 @@ def test_the_command_exports_and_imports(
     assert done.returncode == 0, done.stderr
     (imported,) = (Run.at(path) for path in (tmp_path / "imported/cb").iterdir() if path.is_dir())
     assert torch.equal(imported.best_prompt().matrix, run.best_prompt().matrix)
-    assert imported.result()["tuned"] == run.result()["tuned"]
+    # The other process may have another number of threads, and so another last digit of the loss.
+    assert imported.result()["tuned"] == pytest.approx(run.result()["tuned"], rel=1e-5)
 
 
 def test_what_is_no_prompt_tuning_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:

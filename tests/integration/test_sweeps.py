@@ -209,7 +209,7 @@ def test_a_pack_on_two_devices_is_the_pack_on_one_and_resumes(settings: Settings
     process.communicate()
     assert "resumed at step" in finish(begin("cut", 2))
     one, two, cut = (outcome(output / name) for name in ("one", "two", "cut"))
-    assert len(one) == 7
+    assert len(one) == 8
     for name, (_, curve) in one.items():
         for other in (two[name][1], cut[name][1]):  # equal up to the order of sums
             assert len(curve) == len(other)

@@ -94,7 +94,7 @@ def _figure(curves: pd.DataFrame, caption: str) -> Drawing:
             # Logarithmic from the first evaluated step on; step 0 stands left of it.
             axis.set_xscale("symlog", base=2, linthresh=first_step, linscale=0.6)
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.set_xticks([0, *_powers_of_4(first_step, curves["step"].max())], minor=False)
+            axis.set_xticks([0, *_powers_of_4(float(first_step), float(curves["step"].max()))], minor=False)
     for axis in panels.flat[len(tasks) :]:
         axis.set_axis_off()
     for axis in panels[:, 0]:

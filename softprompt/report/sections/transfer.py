@@ -44,7 +44,7 @@ def transfer(study: Study, settings: AnalysisSettings) -> Section:
             "points, mean over runs. By exact match nothing can be lost where it is 0 without a prompt; rank accuracy can "
             "fall. Up to a label map: each prompt's answer is the most likely of the answers of both tasks; every answer is "
             "taken to mean the label that it goes with most often on one half of the examples (even or odd positions), and "
-            "is scored on the other half. It is compared with the best constant label, chosen in the same way, so a share "
+            "is scored on the other half. It is compared with a constant label, chosen in the same way, so a share "
             "of right answers that comes from answering a shared label everywhere is not a gain. The 95% interval is for "
             "new runs on new examples (with one run, new examples only); each example is paired with its own answer at the "
             "baseline. p inverts an interval with the same variance components but without limits, because one right "
@@ -104,7 +104,7 @@ def _beyond_shared_labels(table: pd.DataFrame) -> Iterator[str]:
     if gained := raised.get(EXACT_MATCH):
         yield (
             f"Of the {len(gained)} gains in exact match that remain, {len(gained & raised[LABEL_MAP])} come with answers "
-            "that tell the target's labels apart (up to a label map, better than the best constant label after correction)."
+            "that tell the target's labels apart (up to a label map, better than a constant label after correction)."
         )
 
 
