@@ -90,9 +90,10 @@ def _predict(config: DictConfig) -> None:
 
 
 def _print_predictions(settings: PredictSettings) -> None:
-    from softprompt.predict import print_predictions  # here, as in `_train_run`
+    from softprompt.predict import predictions  # here, as in `_train_run`
 
-    print_predictions(settings, sys.stdout)
+    for line in predictions(settings):
+        print(line, flush=True)
 
 
 def _write_report(settings: AnalysisSettings) -> None:

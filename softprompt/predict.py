@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from softprompt.data.jsonl import parse_record
 from softprompt.errors import UserError
@@ -16,8 +16,8 @@ from softprompt.settings import PredictSettings
 Fields = dict[str, Any]
 
 
-def print_predictions(settings: PredictSettings, output: IO[str]) -> None:
-    """Write a JSON object per record: its `idx`, if it has one, the most likely answer, and each answer's probability.
+def predictions(settings: PredictSettings) -> Iterator[str]:
+    """A JSON object per record: its `idx`, if it has one, the most likely answer, and each answer's probability.
 
     Raises:
         UserError: the run is not finished, the file cannot be read, a line is no record, or a record lacks a field. The
@@ -28,8 +28,7 @@ def print_predictions(settings: PredictSettings, output: IO[str]) -> None:
         records = _records(lines, settings.file or "standard input")
         while chunk := list(islice(records, settings.batch)):
             for line in predicted(trained, chunk):
-                output.write(json.dumps(line, ensure_ascii=False) + "\n")
-            output.flush()
+                yield json.dumps(line, ensure_ascii=False)
 
 
 def predicted(trained: TrainedPrompt, records: list[tuple[str, Fields]]) -> list[Fields]:
@@ -54,7 +53,7 @@ def _opened(file: str | None) -> Any:
         raise UserError(f"file={file}: cannot be read ({error.strerror})") from error
 
 
-def _records(lines: IO[bytes], name: str) -> Iterator[tuple[str, Fields]]:
+def _records(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Fields]]:
     for number, line in enumerate(lines, start=1):
         where = f"{name}:{number}"
         if (fields := parse_record(line, where, first=number == 1)) is not None:

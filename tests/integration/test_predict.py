@@ -1,5 +1,6 @@
 """The command that answers records with a run's prompt."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import pytest
 from rich.console import Console
 
 import softprompt
+from softprompt.errors import UserError
+from softprompt.predict import predictions
 from softprompt.runs import Run
-from softprompt.settings import Settings
+from softprompt.settings import PredictSettings, Settings
 from softprompt.training.train import train_pack
 from tests.conftest import ROOT, cb_records, write_jsonl
 
@@ -23,13 +26,13 @@ def run(settings: Settings) -> Run:
     return run
 
 
-def call(*arguments: str, standard_input: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], input=standard_input, capture_output=True, text=True, cwd=ROOT
-    )
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT)
 
 
-def test_records_are_answered_from_a_file_and_from_standard_input(run: Run, tmp_path: Path) -> None:
+def test_records_are_answered_from_a_file_and_from_standard_input(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = cb_records(7)
     write_jsonl(tmp_path / "records.jsonl", records)
     from_file = call(f"run={run.path}", f"file={tmp_path / 'records.jsonl'}")
@@ -42,19 +45,20 @@ def test_records_are_answered_from_a_file_and_from_standard_input(run: Run, tmp_
         assert line["probabilities"] == pytest.approx(expected, abs=1e-5)
         assert sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert line["answer"] == max(expected, key=expected.__getitem__)
-    piped = call(f"run={run.path}", "batch=2", standard_input=(tmp_path / "records.jsonl").read_text())
-    assert [json.loads(line)["answer"] for line in piped.stdout.splitlines()] == trained.predict(records)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper((tmp_path / "records.jsonl").open("rb")))
+    piped = list(predictions(PredictSettings(run=str(run.path), file=None, batch=2)))
+    assert [json.loads(line)["answer"] for line in piped] == [line["answer"] for line in lines]
 
 
 def test_a_bad_line_is_named_after_the_answers_before_it(run: Run, tmp_path: Path) -> None:
-    good, bad = json.dumps(cb_records(1)[0]), '{"premise": "a dog runs"}'
-    result = call(f"run={run.path}", "batch=1", standard_input=f"{good}\n\n{bad}\n")
-    assert result.returncode == 1 and result.stdout.count("\n") == 1
-    assert result.stderr.startswith("error: standard input:3: no field 'hypothesis'")
-    assert result.stderr.count("\n") == 1
-    absent = call(f"run={run.path}", f"file={tmp_path / 'nothing.jsonl'}")
-    assert absent.returncode == 1
-    assert (
-        absent.stderr
-        == f"error: file={tmp_path / 'nothing.jsonl'}: cannot be read (No such file or directory)\n"
+    (tmp_path / "records.jsonl").write_text(
+        f'{json.dumps(cb_records(1)[0])}\n\n{{"premise": "a dog runs"}}\n'
     )
+    answers = predictions(PredictSettings(str(run.path), str(tmp_path / "records.jsonl"), batch=1))
+    assert json.loads(next(answers))["idx"] == 0
+    with pytest.raises(UserError, match=r"records\.jsonl:3: no field 'hypothesis'"):
+        next(answers)
+    with pytest.raises(
+        UserError, match=r"^file=/nowhere\.jsonl: cannot be read \(No such file or directory\)$"
+    ):
+        next(predictions(PredictSettings(str(run.path), "/nowhere.jsonl", batch=1)))
