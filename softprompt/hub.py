@@ -26,7 +26,7 @@ def is_reachable() -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     url = urlsplit(constants.ENDPOINT)
-    if url.scheme in getproxies():
+    if {url.scheme, "all"} & getproxies().keys():
         return True
     try:
         with socket.create_connection((url.hostname, url.port or 443), TIMEOUT):

@@ -62,7 +62,8 @@ def export(run_folder: Path, folder: Path) -> None:
     run = Run.at(run_folder)
     prompt, result, settings = run.best_prompt(), run.result(), run.settings
     rows, width = prompt.matrix.shape
-    base = str(local_folder(settings.model) or settings.model.id)
+    local = local_folder(settings.model)
+    base = str(local.absolute()) if local else settings.model.id
     config = {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",

@@ -1,6 +1,6 @@
 """Answer logits for a causal LM whose state cannot be shared: every sequence is run with its prompt in front.
 
-State-space and hybrid models (Mamba, Jamba, LFM2, ...) have no key-value cache that can be repeated over a batch. Here each
+State-space and hybrid models (Mamba, Jamba, Qwen3-Next, ...) have no key-value cache that can be repeated over a batch. Here each
 sequence is prompt, text and answer, padded on the right, where a causal model does not see the padding. It costs more than
 a shared prefix, because the prompt runs once per sequence.
 """

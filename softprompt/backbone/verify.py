@@ -10,6 +10,8 @@ from softprompt.errors import UserError, first_line
 
 # Allowed difference, as a share of the logits' deviation from their mean. bfloat16 differs by a few percent.
 TOLERANCE = {torch.float32: 0.01, torch.bfloat16: 0.25}
+# The same for logits in front of a token that is exchanged. Sequences of equal length are rounded alike.
+LOOK_AHEAD = 0.01
 
 
 @torch.no_grad()
@@ -19,15 +21,10 @@ def check_generic(backbone: Backbone) -> None:
     They are equal if the model is causal and, for `SharedPrefixBackbone`, its cache can be shared.
 
     Raises:
-        UserError: they are not, the model has no such cache or takes no embeddings, or its config says that it is not causal. (In bfloat16 the
-            difference that bidirectional attention makes may be within the tolerance.)
+        UserError: they are not, the model looks ahead, has no such cache, or takes no embeddings.
     """
     config = backbone.model.config
     name = f"model.id={backbone.id} ({type(backbone.model).__name__})"
-    if getattr(config, "use_bidirectional_attention", None) in (True, "all"):
-        raise UserError(
-            f"{name}: cannot be used, because its attention is bidirectional; softprompt needs a causal language model"
-        )
     first = backbone.table_rows // 2
     prompt, text, answer = (
         [(first + i) % backbone.table_rows for i in part] for part in ((0, 1), (2, 3), (4, 5))
@@ -37,25 +34,33 @@ def check_generic(backbone: Backbone) -> None:
         # [A, V] -> [2, V], of the first text's answer
         shared = backbone.answer_logits([backbone.embed(prompt)], batch)[:2].float()
         ids = torch.tensor([[*prompt, *text, *answer[:-1]]], device=shared.device)  # [1, 5]
-        # Each of the answer's tokens from what stands before it alone, so that a model that looks ahead differs.
-        own = torch.stack([_last_logits(backbone, ids[:, :-1]), _last_logits(backbone, ids)])  # [2, V]
+        own = _own_logits(backbone, ids)[-2:]  # [2, V], where the answer's tokens are predicted
+        other = ids.clone()
+        other[0, -1] = first
+        behind_other = _own_logits(backbone, other)[-2:]
     except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise UserError(
             f"{name}: cannot be used, because it does not take a prompt of embeddings ({first_line(error)}); models of type "
             f"{config.model_type} are not supported"
         ) from error
-    difference = (shared - own).norm() / (own - own.mean(-1, keepdim=True)).norm().clamp(min=1e-9)
     if not torch.isfinite(own).all():
         return  # the weights are not finite, which is reported where the first loss is computed
+    scale = (own - own.mean(-1, keepdim=True)).norm(dim=-1).clamp(min=1e-9)  # [2]
+    # The first of the two stands before the token that was exchanged.
+    if not (behind_other - own)[0].norm() <= LOOK_AHEAD * scale[0]:
+        raise UserError(
+            f"{name}: cannot be used, because it looks ahead; softprompt needs a causal language model"
+        )
+    difference = (shared - own).norm() / scale.norm()
     if not difference <= TOLERANCE[backbone.dtype]:
         raise UserError(
             f"{name}: cannot be used, because what it writes behind a prompt differs from its own forward by "
-            f"{difference:.0%}; it may not be a causal language model"
+            f"{difference:.0%}; models of type {config.model_type} are not supported"
         )
 
 
-def _last_logits(backbone: Backbone, ids: Int[Tensor, "1 L"]) -> Float[Tensor, "V"]:
-    """The model's own logits behind these tokens."""
+def _own_logits(backbone: Backbone, ids: Int[Tensor, "1 L"]) -> Float[Tensor, "L V"]:
+    """The model's own logits behind each of these tokens."""
     output = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    logits: Tensor = output.logits[0, -1].float()
+    logits: Tensor = output.logits[0].float()  # [1, L, V] -> [L, V]
     return logits

@@ -42,6 +42,11 @@ def parse_table(
         raise UserError(f"{path}: is none of .jsonl, .csv, .tsv and .parquet")
     if not records:
         raise UserError(f"{path}: the file has no records")
+    if unknown := set(columns) - {*task.fields, task.label}:
+        raise UserError(
+            f"data.columns.{min(unknown)}: task {task.name!r} has no such field; it has "
+            f"{', '.join([*task.fields, task.label])}"
+        )
     needed = [*task.fields, *([task.label] if labelled else [])]
     column_of = {name: columns.get(name, name) for name in needed}
     for name, column in column_of.items():
@@ -99,9 +104,8 @@ def _parse_lines(content: bytes, path: Path, delimiter: str) -> list[Record]:
 
 
 def _parse_parquet(content: bytes, path: Path) -> list[Record]:
-    from pyarrow import (
-        ArrowException,  # here, because pyarrow takes a third of a second and only this kind needs it
-    )
+    # Imported here, because pyarrow takes a third of a second and only this kind needs it.
+    from pyarrow import ArrowException
     from pyarrow.parquet import read_table
 
     try:

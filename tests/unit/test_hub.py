@@ -36,7 +36,8 @@ def test_a_hub_that_answers_is_used(online: pytest.MonkeyPatch) -> None:
         assert hub.is_reachable() and not constants.HF_HUB_OFFLINE
 
 
-def test_behind_a_proxy_nothing_is_tried(online: pytest.MonkeyPatch) -> None:
-    online.setattr(hub, "getproxies", lambda: {"https": "http://proxy:3128"})
+@pytest.mark.parametrize("proxy", ["https", "all"])
+def test_behind_a_proxy_nothing_is_tried(online: pytest.MonkeyPatch, proxy: str) -> None:
+    online.setattr(hub, "getproxies", lambda: {proxy: "http://proxy:3128"})
     online.setattr(constants, "ENDPOINT", "https://hub.invalid")
     assert hub.is_reachable() and not constants.HF_HUB_OFFLINE

@@ -126,5 +126,10 @@ def test_other_files_are_refused(own: Settings, tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(b"x")
     with pytest.raises(UserError, match=r"train\.parquet: cannot be read"):
         read_records(files(tmp_path, "parquet", validation=str(tmp_path / "train.parquet")), own.task)
+    with pytest.raises(
+        UserError, match=r"data\.columns\.premis: task 'cb' has no such field; it has premise, hyp"
+    ):
+        write(tmp_path, "csv", ROWS)
+        read_records(files(tmp_path, "csv", columns={**COLUMNS, "premis": "first"}), own.task)
     with pytest.raises(UserError, match=r"data\.predict=true needs data\.test"):
         read_records(files(tmp_path, "csv", predict=True), own.task)
