@@ -4,6 +4,7 @@ Each class mirrors one group of `conf/`; the comments beside the keys there expl
 """
 
 import string
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -185,11 +186,29 @@ class TrainerSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class LoggerSettings:
-    """Where the learning curve goes besides `metrics.csv` (`conf/logger`)."""
+    """Where learning curves go besides `metrics.csv` (`conf/logger`).
 
-    name: Literal["csv", "wandb"]
+    `project` to `tags` are for Weights & Biases (`name` is "wandb"). `lightning` is the class of another logger of
+    Lightning's (`_target_`) and its arguments.
+    """
+
+    name: Name
+    every: Positive = 10
     project: Text | None = None
     entity: Text | None = None
+    neighbours: Annotated[int, Field(ge=1, le=100)] | None = None
+    tags: list[Text] = field(default_factory=list)
+    lightning: dict[Text, Any] | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "LoggerSettings":
+        if self.name == "wandb" and self.project is None:
+            raise ValueError("logger.project is missing: set it")
+        if self.name not in ("csv", "wandb") and not isinstance((self.lightning or {}).get("_target_"), str):
+            raise ValueError(
+                f"logger.name={self.name}: needs logger.lightning._target_, the class of a logger of Lightning's"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -243,7 +262,10 @@ class Elicitation:
 
 @dataclass(frozen=True, config=STRICT)
 class AnalysisSettings:
-    """What `analyze.py` reads (`conf/analyze.yaml`). `parts` None means all sections."""
+    """What `analyze.py` reads (`conf/analyze.yaml`).
+
+    `parts` None means all sections, `logger` None that of the runs.
+    """
 
     sweep: Text
     parts: Annotated[list[Name], Field(min_length=1)] | None
@@ -258,6 +280,13 @@ class AnalysisSettings:
     published_norms: list[PublishedNorms]
     unfinished: Literal["refuse", "skip"] = "refuse"
     data_root: Text | None = None
+    logger: LoggerSettings | None = None
+
+    @model_validator(mode="after")
+    def _the_logger_takes_reports(self) -> "AnalysisSettings":
+        if self.logger and self.logger.name not in ("csv", "wandb"):
+            raise ValueError(f"logger={self.logger.name}: a report goes to wandb, or nowhere (csv)")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

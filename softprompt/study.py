@@ -17,7 +17,7 @@ from softprompt.analysis.neighbours import nearest_tokens
 from softprompt.analysis.variants import variant_names
 from softprompt.answers import AnswerCache, Answers, Group
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
-from softprompt.console import say, show_control_characters
+from softprompt.console import say
 from softprompt.data.examples import Example, check_lengths, tokenise
 from softprompt.data.sources import moved, read_records
 from softprompt.errors import UserError
@@ -217,9 +217,7 @@ class Study:
 
     def text_of(self, token: int) -> str:
         """A token as text; its name in the vocabulary if it decodes to nothing, or to part of a character."""
-        text = str(self.backbone.tokenizer.decode([token]))
-        name = self.backbone.tokenizer.convert_ids_to_tokens(token)
-        return show_control_characters(str(name) if "\ufffd" in text or not text else text)
+        return self.backbone.token_text(token)
 
     def is_word(self, token: int) -> bool:
         """True if a token is no special token and has a letter or a digit."""

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import time
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -209,16 +208,6 @@ def checkpoint_state(path: Path) -> dict[str, object]:
     """The state in a checkpoint file, unverified."""
     loaded = torch.load(io.BytesIO(path.read_bytes().partition(b"\n")[2]), weights_only=True)
     return loaded["state"]
-
-
-def wandb_holds(path: Path, *words: bytes) -> bool:
-    """True once a .wandb file contains all words. W&B's service goes on writing for a moment after the run has ended."""
-    deadline = time.monotonic() + 30
-    while not all(word in path.read_bytes() for word in words):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def composed(*overrides: str) -> Settings:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from softprompt.console import show_control_characters
 from softprompt.data.batch import Batch
 from softprompt.data.examples import check_ids
 from softprompt.files import sha256
@@ -96,6 +97,12 @@ class Backbone(ABC):
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         check_ids(ids, self.table_rows, repr(text))
         return ids
+
+    def token_text(self, token: int) -> str:
+        """A token as text; its name in the vocabulary if it decodes to nothing, or to part of a character."""
+        text = str(self.tokenizer.decode([token]))
+        name = self.tokenizer.convert_ids_to_tokens(token)
+        return show_control_characters(str(name) if "\ufffd" in text or not text else text)
 
     @torch.no_grad()
     def embed(self, ids: list[int]) -> Float[Tensor, "n d"]:

@@ -14,7 +14,7 @@ from softprompt.report.page import render_page
 from softprompt.report.provenance import provenance, provenance_summary
 from softprompt.report.registry import MakeSection, Section, all_sections
 from softprompt.report.terminal import score_screen
-from softprompt.report.wandb_report import log_report
+from softprompt.report.wandb_report import PAGE, log_report
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
@@ -47,14 +47,15 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
     write_atomically(folder / "analysis.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     title = f"Soft prompts of “{study.folder.name}”"
     page = render_page(title, _lead(study), sections, provenance_summary(about))
-    write_atomically(folder / "report.html", page)
-    if study.settings.logger.name == "wandb":
+    write_atomically(folder / PAGE, page)
+    logger = settings.logger or study.settings.logger
+    if logger.name == "wandb":
         tables = {name: table for section in sections for name, table in section.tables.items()}
         figures = {
             name: folder / "figures" / f"{name}.png" for section in sections for name in section.drawings
         }
         log_report(
-            study.settings.logger,
+            logger,
             study.settings.sweep,
             folder,
             tables,

@@ -29,7 +29,7 @@ from softprompt.training.baselines import check_finite, store_baselines, stored_
 from softprompt.training.callbacks.checkpoint import SaveRuns
 from softprompt.training.callbacks.progress import PackProgress, summary
 from softprompt.training.callbacks.report import ReportRuns
-from softprompt.training.callbacks.wandb import WandbRuns
+from softprompt.training.callbacks.track import TrackRuns
 from softprompt.training.evaluation import PromptEvaluation, majority_share
 from softprompt.training.member import Member
 from softprompt.training.memory import choose_size, is_out_of_memory
@@ -76,9 +76,9 @@ class Pack:
         self.members: list[Member] = []
         self._claim: Claim | None = first
         self.progress = PackProgress(console)
-        self.wandb = WandbRuns()
+        self.tracking = TrackRuns()
         saver, reporter = SaveRuns(self.limits.checkpoint_seconds), ReportRuns(waiting.report)
-        self._callbacks = [saver, self.wandb, self.progress, reporter]
+        self._callbacks = [saver, self.tracking, self.progress, reporter]
         self.trainer = make_trainer(self.limits, self._callbacks)
         self.dry = is_dry(self.limits)
         self.refill = refill
@@ -132,7 +132,7 @@ class Pack:
                     while self._joining:
                         self._begin(self._joining.pop(0))
                     self._evaluate_starts()
-                    self.wandb.send(self.members)
+                    self.tracking.send(self.members, self.backbone)
                     self._retire()
                     if self.members:
                         self._fit()
@@ -140,7 +140,7 @@ class Pack:
                     self._join()
             finally:
                 for member in self.members:
-                    self.wandb.close(member.run)
+                    self.tracking.close(member.run)
             # Lightning kills the first process if another one ends with an error, so all end at the same time.
             self.trainer.strategy.barrier()
 
@@ -172,12 +172,23 @@ class Pack:
         self.members.append(member)
         try:
             if not self.dry:
-                self.wandb.open(member.run, self.progress.say)
+                self.tracking.open(member, self._facts(member), self.baselines, self.progress.say)
             self.waiting.write(member.run, member.run.begin, member.state.initial)
         except UserError as error:
             if is_distributed(self.limits):
                 raise
             self._leave(member, error)
+
+    def _facts(self, member: Member) -> dict[str, Any]:
+        """What loggers show of a run besides its settings."""
+        return {
+            "run": member.run.id,
+            "rows": member.state.prompt.shape[0],
+            "lr": learning_rate(member.run.settings.optim, self.backbone),
+            "dtype": self.dtype,
+            "backbone_hash": self.backbone.embedding_hash,
+            "hashes": self.fingerprint,
+        }
 
     def _state(self, claim: Claim) -> RunState:
         """A run's state: as an earlier process left it, or new."""
@@ -278,7 +289,7 @@ class Pack:
         self.progress.print_evaluations(self.members)
         members = list(self.members)
         self.data.turns = lambda: [m.turn for m in members]
-        module = PromptTuning(self.backbone, members, self.data.answers, self.size > 1)
+        module = PromptTuning(self.backbone, members, self.data.answers)
         with interruption.deferred():
             self.trainer.fit(module, datamodule=self.data)
         for i, member in enumerate(members):
@@ -348,7 +359,7 @@ class Pack:
     def _leave(self, member: Member, error: UserError | None = None) -> None:
         """Free a run's place."""
         self.members.remove(member)
-        self.wandb.close(member.run)
+        self.tracking.close(member.run)
         if error is None:
             self.waiting.finished(member.run)
         else:

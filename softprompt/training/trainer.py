@@ -32,6 +32,8 @@ RESERVED = {
         )
     },
     "precision": "set model.dtype",
+    "logger": "set logger, which every run has its own of",
+    "log_every_n_steps": "set logger.every",
     **dict.fromkeys(
         (
             "callbacks",

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from softprompt.backbone import Backbone
 from softprompt.data.batch import Batch, copy_together
@@ -29,20 +29,16 @@ from softprompt.training.optimizers import learning_rate, make_optimizers
 class PromptTuning(PromptEvaluation):
     """Trains the prompts of a pack of R runs. The frozen backbone is in no state dict and in no optimiser."""
 
-    def __init__(
-        self, backbone: Backbone, members: Sequence[Member], answers: int, logs_labels: bool = False
-    ) -> None:
-        """`answers` is the number of the task's answers.
-
-        Args:
-            logs_labels: put the runs' labels in front of the names of their values in Lightning's logs.
-        """
+    def __init__(self, backbone: Backbone, members: Sequence[Member], answers: int) -> None:
+        """`answers` is the number of the task's answers."""
         super().__init__(backbone, [member.state.prompt for member in members], answers)
         self.automatic_optimization = False  # Lightning's own loop has one optimiser
         self.members = members
         self.runs = [member.state for member in members]
-        self.logs_labels = logs_labels
-        self._stepping: list[int] = []  # the runs that take part in the present step
+        # Of the present step: the runs that take part, and each run's loss and norm of the gradient before clipping.
+        self.stepping: list[int] = []
+        self.step_losses: list[float] = []
+        self.gradient_norms: dict[int, Tensor] = {}
         self._clock = 0.0
 
     def training_step(self, batches: list[list[Example] | None], batch_idx: int) -> None:
@@ -58,14 +54,14 @@ class PromptTuning(PromptEvaluation):
 
     def _loss(self, batches: list[list[Example] | None]) -> Tensor | None:
         """The sum of the runs' losses; None if no run takes a step."""
-        self._stepping = [
+        self.stepping = [
             i
             for i, (run, examples) in enumerate(zip(self.runs, batches, strict=True))
             if examples and run.live
         ]
         token_counts = [0] * len(self.runs)  # answer tokens of each run, on all devices together
         pairs, prompt_of = [], []
-        for i in self._stepping:
+        for i in self.stepping:
             examples = batches[i] or []
             token_counts[i] = sum(len(example.right_answer) for example in examples)
             local_examples = self.local_share(examples)
@@ -92,30 +88,33 @@ class PromptTuning(PromptEvaluation):
     def _sum_of_finite(self, losses: Float[Tensor, "R"], token_counts: list[int]) -> Tensor | None:
         """Record each run's loss and add them up. A run whose loss is not finite fails alone and takes no step."""
         known = self.trainer.strategy.reduce(losses.detach().clone(), reduce_op="sum").tolist()
-        for i in self._stepping:
+        self.step_losses = known
+        for i in self.stepping:
             run, tokens = self.runs[i], token_counts[i]
             if not math.isfinite(known[i]):
                 run.failed = f"the training loss is {known[i]} at step {run.order.total_steps + 1}"
             run.loss_sum += known[i] * tokens
             run.token_count += tokens
-        if all(self.runs[i].live for i in self._stepping):
+        if all(self.runs[i].live for i in self.stepping):
             total = losses.sum()  # those that take no step are 0
         else:
-            self._stepping = [i for i in self._stepping if self.runs[i].live]
-            total = losses[self._stepping].sum()
+            self.stepping = [i for i in self.stepping if self.runs[i].live]
+            total = losses[self.stepping].sum()
         if self.trainer.world_size > 1:
             # DDP averages the devices' gradients, and waits for a gradient of every prompt.
             unused = [0.0 * prompt.sum() for prompt in self.prompts]
             return torch.stack([self.trainer.world_size * total, *unused]).sum()
-        return total if self._stepping else None
+        return total if self.stepping else None
 
     def _clip_gradients(self) -> None:
         """Clip each prompt's gradient by its own norm. A run that takes no step gets no gradient, so Adam skips it."""
         for i, (prompt, member) in enumerate(zip(self.prompts, self.members, strict=True)):
-            if i not in self._stepping:
+            if i not in self.stepping or prompt.grad is None:
                 prompt.grad = None
-            elif (limit := member.limits.gradient_clip_val) is not None:
-                clip_grad_norm_([prompt], limit)
+                continue
+            self.gradient_norms[i] = get_total_norm([prompt.grad])
+            if (limit := member.limits.gradient_clip_val) is not None:
+                clip_grads_with_norm_([prompt], limit, self.gradient_norms[i])
 
     def on_fit_start(self) -> None:
         """Start the clock that `RunState.seconds` is read from."""
@@ -124,13 +123,13 @@ class PromptTuning(PromptEvaluation):
     def on_train_batch_end(self, outputs: Any, batches: list[list[Example] | None], batch_idx: int) -> None:
         """Count the step of every run that took it. The fit ends when all have failed."""
         self._add_time()
-        for i in self._stepping:
+        for i in self.stepping:
             self.runs[i].order.advance()
         if not any(run.live for run in self.runs):
             self.trainer.should_stop = True
 
     def on_validation_epoch_end(self) -> None:
-        """Hand each run its scores and log them. The fit ends when a run has stopped; another one takes its place."""
+        """Hand each run its scores. The fit ends when a run has stopped; another one takes its place."""
         evaluated = [i for i in range(len(self.runs)) if self.is_evaluated(i)]
         super().on_validation_epoch_end()
         self._add_time()
@@ -138,22 +137,8 @@ class PromptTuning(PromptEvaluation):
             scores = self.scores[i]
             assert scores is not None
             self.runs[i].observe(scores, self.members[i].limits)
-            self._log_run(i)
-        # Lightning's loggers take this as the x-axis; their own count of steps starts at 0 after a resume.
-        self.log("step", float(max(run.order.total_steps for run in self.runs)), sync_dist=True)
         if not all(run.live for run in self.runs):
             self.trainer.should_stop = True
-
-    def _log_run(self, i: int) -> None:
-        """Log a run's newest row, as `val/loss` or `<label>/val/loss`."""
-        parent = f"{self.members[i].run.label}/" if self.logs_labels else ""
-        row = self.runs[i].history[-1]
-        figures = {
-            f"{parent}{'train/loss' if name == 'train_loss' else f'val/{name}'}": float(value)
-            for name, value in row.items()
-            if name not in ("epoch", "step", "n", "seconds")
-        }
-        self.log_dict(figures, batch_size=int(row["n"]), sync_dist=True)
 
     def is_evaluated(self, prompt: int) -> bool:
         """True for a run that awaits an evaluation."""

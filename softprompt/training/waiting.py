@@ -23,6 +23,7 @@ from softprompt.training.callbacks.progress import summary
 from softprompt.training.callbacks.report import Report
 from softprompt.training.optimizers import check_optimizer
 from softprompt.training.run_state import RunState
+from softprompt.training.trackers.lightning import logger_class
 from softprompt.training.trainer import is_dry, is_first_process
 
 
@@ -172,6 +173,8 @@ class WaitingRuns:
             self._release(run)
             return None, []
         check_optimizer(run.settings.optim)
+        if run.settings.logger.lightning:
+            logger_class(run.settings.logger)
         if is_first_process() and not is_dry(run.settings.trainer):
             self._locks[run.path] = RunLock(run.path, self._say).__enter__()
             if self._is_settled(run):  # another process has finished it in the meantime

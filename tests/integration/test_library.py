@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 import softprompt
 from softprompt.errors import UserError
 from softprompt.runs import find_runs
-from softprompt.training.pack import Pack
 from softprompt.training.train import train_pack
 from tests.conftest import cb_records, reseal
 
@@ -57,29 +55,6 @@ def test_a_folder_that_holds_no_run_is_named(tmp_path: Path) -> None:
         softprompt.load(tmp_path)
 
 
-def test_callbacks_see_every_run_s_figures(settings, monkeypatch) -> None:
-    logged = []
-
-    class Watch(Callback):
-        def on_validation_end(self, trainer, module):
-            if trainer.callback_metrics:
-                logged.append({name: float(value) for name, value in trainer.callback_metrics.items()})
-
-    original = Pack.__init__
-
-    def with_watch(self, *arguments):
-        original(self, *arguments)
-        self._callbacks.append(Watch())
-
-    monkeypatch.setattr(Pack, "__init__", with_watch)
-    (run,) = train_pack([settings], Console(quiet=True))
-    assert logged[-1]["val/exact_match"] == pytest.approx(run.result()["tuned"]["exact_match"])
-    assert logged[-1]["step"] == run.result()["steps"]
-    assert {"train/loss", "val/loss", "val/rank_accuracy", "val/invalid_prediction_rate"} <= set(logged[-1])
-    pack = train_pack([replace(settings, seed=seed) for seed in (1, 2)], Console(quiet=True))
-    assert all(f"{run.label}/val/loss" in logged[-1] for run in pack)
-
-
 def test_a_fast_dev_run_writes_nothing(settings, tmp_path: Path) -> None:
     limits = replace(settings.trainer, extra={"fast_dev_run": True})
     (run,) = train_pack([replace(settings, trainer=limits)], Console(quiet=True))
@@ -92,6 +67,10 @@ def test_a_fast_dev_run_writes_nothing(settings, tmp_path: Path) -> None:
         (
             {"precision": "16-mixed"},
             r"^trainer\.extra\.precision='16-mixed': cannot be set here: set model\.dtype",
+        ),
+        (
+            {"logger": True},
+            r"^trainer\.extra\.logger=True: cannot be set here: set logger, which every run has",
         ),
         ({"epochs": 3}, r"^trainer\.extra\.epochs=3: lightning\.Trainer has no such argument"),
         ({"profiler": "none"}, r"^trainer: "),

@@ -18,10 +18,12 @@ from softprompt.backbone import Backbone
 from softprompt.errors import UserError
 from softprompt.report import registry, sections
 from softprompt.report.write import write_report
+from softprompt.settings import LoggerSettings
 from softprompt.study import Study
 from softprompt.training.train import train_pack
-from tests.conftest import ROOT, composed, reseal, wandb_holds
+from tests.conftest import ROOT, composed, reseal
 from tests.integration.small_sweep import ANALYSIS
+from tests.wandb_file import read_wandb_file
 
 NEW_READING = """
 import pandas as pd
@@ -254,14 +256,30 @@ def test_a_sweep_with_wandb_logs_its_report_to_wandb(sweep: Path, tmp_path: Path
     run = next(sweep.glob("cb/text-seed0-*"))
     copy = tmp_path / "one" / "cb" / run.name
     shutil.copytree(run, copy)
-    config = copy / "config.yaml"
-    config.write_text(
-        re.sub(r"name: csv\n  project: .*", "name: wandb\n  project: softprompt", config.read_text())
-    )
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["logger"] = {"name": "wandb", "project": "softprompt", "entity": None}  # as until version 0.4
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
     reseal(copy)
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=["scores"]), Console(quiet=True))
-    (recorded,) = (tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb")
-    assert wandb_holds(recorded, b"figures/learning_curves", b"tables/scores_by_task")
+    (path,) = (tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb")
+    recorded = read_wandb_file(path)
+    assert recorded.id == f"{config['sweep']}-analysis" and recorded.exit_code == 0
+    assert {"figures/learning_curves/path", "tables/scores_by_task/path"} <= set(recorded.steps[0])
+    assert {"report.html", "tables/scores_by_task.csv", "figures/learning_curves.pdf"} <= set(
+        recorded.artifacts["report"]
+    )
+
+
+def test_the_analysis_chooses_its_logger(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "one" / "cb"
+    copy.mkdir(parents=True)
+    run = next(sweep.glob("cb/text-seed0-*"))
+    shutil.copytree(run, copy / run.name)
+    logger = LoggerSettings(name="wandb", project="elsewhere")
+    write_report(
+        replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=["scores"], logger=logger), Console(quiet=True)
+    )
+    assert list((tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb"))
 
 
 def test_runs_with_different_optimisers_are_different_variants(sweep: Path, tmp_path: Path) -> None:
