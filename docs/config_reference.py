@@ -38,8 +38,8 @@ class Key:
     Attributes:
         name: the key, behind those that it stands under, joined by dots.
         value: as it stands in the file.
-        comment: what stands above it or beside it. A comment above a key is also that of the keys that follow it
-            without a blank line.
+        comment: what stands above it and beside it. A comment above a key is also that of the keys without one that
+            follow it without a blank line.
     """
 
     name: str
@@ -126,16 +126,16 @@ def _comment_lines(lines: Sequence[str], start: int, step: int) -> list[str]:
 def _keys(mapping: yaml.MappingNode, text: str, path: Path, prefix: str = "") -> Iterator[Key]:
     """The keys of a mapping. One that nothing explains has the keys under it instead."""
     lines = text.splitlines()
-    above = ""
+    paragraph = ""  # the comment at its top
     for key, value in mapping.value:
         line = key.start_mark.line
         is_block = isinstance(value, yaml.CollectionNode) and not value.flow_style
         end = key.end_mark if is_block else value.end_mark
-        beside = lines[end.line][end.column :].lstrip(": ")
-        comment_lines = _comment_lines(lines, line - 1, -1)
-        if comment_lines or not lines[line - 1].strip():
-            above = " ".join(comment_lines)
-        comment = " ".join(filter(None, (above, beside.removeprefix("#").strip())))
+        beside = lines[end.line][end.column :].lstrip(": ").removeprefix("#").strip()
+        above = " ".join(_comment_lines(lines, line - 1, -1))
+        if above or not lines[line - 1].strip():
+            paragraph = above
+        comment = f"{above} {beside}".strip() or paragraph
         found = Key(prefix + key.value, _value(value, text), comment)
         if is_block and isinstance(value, yaml.MappingNode) and not explanation(path, found):
             yield from _keys(value, text, path, f"{found.name}.")
