@@ -76,6 +76,7 @@ def test_the_site_builds_and_loads_nothing_from_another_host(tmp_path: Path) -> 
     assert len(pages) >= 12
     for page in pages:
         content = page.read_text()
+        assert "default-src 'self'" in content, page  # a browser refuses what comes from elsewhere
         tags = re.findall(r"<(?:link|script|img|iframe|source|video)\b[^>]*>", content)
         assert tags and not [tag for tag in tags if re.search(r'(?:href|src)="?(?:https?:)?//', tag)], page
     for sheet in tmp_path.rglob("*.css"):
