@@ -5,7 +5,7 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo install-smollm2 test test-fast lint figures micro-model bench clean
+.PHONY: help install demo install-smollm2 test test-fast lint docs figures micro-model bench clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -41,6 +41,11 @@ lint: install  ## Check style, formatting and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
+
+docs: install  ## Write the config reference, build the documentation site into build/site and check its links
+	@$(VENV)/bin/python docs/config_reference.py
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 figures: install  ## Draw tables, figures and report of a sweep again: make figures SWEEP=outputs/demo
 	@$(VENV)/bin/python analyze.py sweep=$(or $(SWEEP),$(error say which: make figures SWEEP=outputs/demo))

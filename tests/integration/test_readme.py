@@ -58,12 +58,6 @@ def test_the_task_of_ones_own_trains(config, tmp_path: Path) -> None:
     assert run.result()["tuned"]["n"] == 2
 
 
-def test_every_linked_file_exists() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
-
-
 def test_every_override_shown_composes() -> None:
     from tests.integration.test_experiments import composed
 
