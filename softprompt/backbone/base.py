@@ -28,6 +28,8 @@ class Backbone(ABC):
     into an optimiser.
     """
 
+    notice = ""  # what a user should know about how this implementation computes
+
     def __init__(self, model: Any, tokenizer: Any, id: str, revision: str | None) -> None:
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer

@@ -40,6 +40,8 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     folder = local_folder(settings)
+    if folder and not settings.gguf_file:
+        _refuse_pickles(settings.id, folder)
     source = str(folder) if folder else settings.id
     revision = None if folder else commit_of(settings)  # once: a branch may move between two requests
     wanted = {"revision": revision, "gguf_file": settings.gguf_file}
@@ -62,6 +64,8 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
                 **options,
                 **formats,
             )
+    except MemoryError:
+        raise
     except Exception as error:  # of any kind: each architecture's own code runs here
         unreachable = isinstance(error, OSError) and not reachable
         reason = UNREACHABLE if unreachable else first_line(error)
@@ -84,6 +88,17 @@ def checked(backbone: SharedPrefixBackbone) -> Backbone:
         check_generic(padded)
         return padded
     return backbone
+
+
+def _refuse_pickles(id: str, folder: Path) -> None:
+    """Raise a `UserError` if a folder has weights, and all of them are pickles."""
+    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"model.id={id}: {pickles[0].name} is a pickle, which can run code and is not read; if you trust it, convert it "
+            'once: python -c "from transformers import AutoModelForCausalLM as M; '
+            f"M.from_pretrained('{id}').save_pretrained('{id}')\""
+        )
 
 
 def _check_report(id: str, report: Mapping[str, Any]) -> None:

@@ -87,6 +87,8 @@ class Pack:
         self.progress.say(f"{settings.model.id}, frozen, in {self.dtype}")
         self.model = settings.model
         self.backbone = load_backbone(settings.model, dtype)
+        if self.backbone.notice:
+            self.progress.say(self.backbone.notice)
         self.data = TaskData(
             settings.task,
             settings.data,
