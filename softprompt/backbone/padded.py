@@ -25,8 +25,8 @@ class PaddedBackbone(Backbone):
         "which is slower than one computation of the prompt per step"
     )
 
-    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """See `Backbone.answer_logits`."""
+    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """See `Backbone._answer_logits`."""
         device = self.model.device
         texts, read_ids = torch.split(batch.text_ids, batch.text_lengths.tolist()), batch.read_ids
         table = self.model.get_input_embeddings()

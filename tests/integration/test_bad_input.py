@@ -178,7 +178,7 @@ def test_a_changed_tokenizer_makes_another_run(settings: Settings, tmp_path: Pat
 
 def test_a_branch_on_the_hub_is_known_by_its_commit(settings: Settings, tmp_path: Path, monkeypatch) -> None:
     """The local cache has the layout of the hub: a branch is a file with a commit."""
-    from softprompt.backbone import load
+    from softprompt.backbone import source
 
     repository = tmp_path / "models--org--tiny"
     found = []
@@ -187,7 +187,7 @@ def test_a_branch_on_the_hub_is_known_by_its_commit(settings: Settings, tmp_path
         (repository / "refs" / "main").write_text(commit)
         make_model("bloom").config.save_pretrained(repository / "snapshots" / commit)
         model = replace(settings.model, id="org/tiny", revision="main")
-        load._commit_of_branch.cache_clear()
+        source._commit_of_branch.cache_clear()
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         found.append(model_fingerprint(model))
     assert found == [{"model/commit": "a" * 40}, {"model/commit": "b" * 40}]
