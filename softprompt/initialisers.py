@@ -100,6 +100,11 @@ def file(request: Request) -> Start:
     rows, width = matrix.shape
     if width != backbone.width:
         raise UserError(f"{path}: this prompt is {width} wide, and the model's embeddings {backbone.width}")
+    if path.name == WEIGHTS and rows > 1 and backbone.bos_id is not None:
+        # An adapter may have this token as its first row; here it is put in front.
+        is_bos = torch.allclose(matrix[:1], backbone.bos.cpu(), rtol=0.01)  # may be rounded to bfloat16
+        matrix = matrix[1:] if is_bos else matrix
+        rows = len(matrix)
     return Start(matrix[_repeat(list(range(rows)), request.settings.length or rows)])
 
 
@@ -124,6 +129,7 @@ def initial_prompt(
         backbone=backbone.id,
         revision=backbone.revision,
         backbone_hash=backbone.embedding_hash,
+        bos=backbone.bos_id,
         task=task,
         init=settings.init,
         initial_text=start.text,

@@ -76,7 +76,7 @@ def main() -> None:
         sys.exit(1)
     base = local_folder(settings.model) or settings.model.id
     print(
-        f"lm_eval --model hf --model_args pretrained={base},peft=<the exported folder> --tasks {name} "
+        f"lm_eval --model hf --model_args pretrained={base},peft=<the exported folder>,add_bos_token=False --tasks {name} "
         f"--include_path {options.folder}"
     )
 

@@ -16,6 +16,7 @@ from softprompt.backbone import local_folder
 from softprompt.commands import train
 from softprompt.errors import UserError, print_error
 from softprompt.files import write_atomically
+from softprompt.library import load
 from softprompt.runs import Run
 
 CARD = """\
@@ -26,7 +27,7 @@ base_model: {base}
 
 # A soft prompt for {task}
 
-{rows} rows in front of `{base}`, trained by softprompt {version} with {examples} examples. The model is frozen.
+{rows} rows in front of `{base}`, trained by softprompt {version} with {examples} examples. The model is frozen.{first}
 
 | | exact match | rank accuracy |
 |---|---|---|
@@ -61,7 +62,12 @@ def export(run_folder: Path, folder: Path) -> None:
         raise UserError(f"{folder}: is not empty; choose another folder")
     run = Run.at(run_folder)
     prompt, result, settings = run.best_prompt(), run.result(), run.settings
-    rows, width = prompt.matrix.shape
+    matrix, first = prompt.matrix, ""
+    if prompt.bos is not None:
+        # PEFT puts nothing in front of its rows, so the token's embedding is the first of them.
+        matrix = load(run_folder, device="cpu").backbone.behind_bos(matrix)
+        first = " The first row is the embedding of the beginning-of-sequence token and was not trained."
+    rows, width = matrix.shape
     local = local_folder(settings.model)
     base = str(local.absolute()) if local else settings.model.id
     config = {
@@ -79,6 +85,7 @@ def export(run_folder: Path, folder: Path) -> None:
         base=base,
         task=settings.task.name,
         rows=rows,
+        first=first,
         version=result["versions"]["softprompt"],
         examples=result["examples"]["train"],
         template=json.dumps(settings.task.template),
@@ -90,7 +97,7 @@ def export(run_folder: Path, folder: Path) -> None:
         **result["baselines"],
         **{name: result[name] for name in ("best_step", "steps", "selected_on", "seed", "init")},
     )
-    write_atomically(folder / WEIGHTS, save({TENSOR: prompt.matrix.contiguous()}, {"format": "pt"}))
+    write_atomically(folder / WEIGHTS, save({TENSOR: matrix.contiguous()}, {"format": "pt"}))
     write_atomically(folder / "README.md", card)
     write_atomically(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
@@ -108,7 +115,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "import":
         path = str(options.folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
-        no_training = ["prompt=file", f"prompt.path='{path}'", "trainer.max_steps=0"]
+        # PEFT puts an adapter's rows in front of everything, so no token stands before them.
+        no_training = ["prompt=file", f"prompt.path='{path}'", "trainer.max_steps=0", "model.bos=false"]
         sys.argv = ["train.py", *no_training, *options.settings]
         train()
         return

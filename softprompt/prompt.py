@@ -34,6 +34,7 @@ class SoftPrompt:
         initial_text: the text it started from, if it started from one.
         initial_tokens: the token ids whose embeddings its rows started as; empty if the rows were no tokens'.
         step: optimiser steps taken.
+        bos: id of the token whose embedding stands in front of the rows; None if there is none.
     """
 
     matrix: Float[Tensor, "n d"]
@@ -45,10 +46,13 @@ class SoftPrompt:
     initial_tokens: list[int] = field(default_factory=list)
     step: int = 0
     backbone_hash: str | None = None
+    bos: int | None = None
 
     def save(self, path: Path) -> None:
         """Write float32 safetensors with the other fields as metadata."""
         about = {name: value for name, value in asdict(self).items() if name != "matrix"}
+        if self.bos is None:  # as versions before 0.5 wrote it
+            del about["bos"]
         matrix = self.matrix.detach().to("cpu", torch.float32).contiguous()
         # One metadata key, because safetensors keeps no order among several, and equal prompts should be equal files.
         write_atomically(path, save({TENSOR: matrix}, {METADATA: json.dumps(about, sort_keys=True)}))

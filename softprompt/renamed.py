@@ -54,8 +54,10 @@ def current_config(config: Any) -> Any:
     """The content of a config.yaml with the current keys; keys that were added have their defaults."""
     if not isinstance(config, Mapping):
         return config
-    trainer, optim = config.get("trainer"), config.get("optim")
+    trainer, optim, model = config.get("trainer"), config.get("optim"), config.get("model")
     renewed: dict[str, Any] = {"objective": "loss", **config}
+    if isinstance(model, Mapping):
+        renewed["model"] = {"bos": False, **model}
     if isinstance(trainer, Mapping):
         renewed["trainer"] = {
             **{TRAINER.get(key, key): value for key, value in trainer.items()},

@@ -12,6 +12,8 @@ from pydantic.dataclasses import dataclass
 
 MICROWORLD = "softprompt.microworld.model"  # the package that carries the default model
 
+BOS = "model/bos"  # among a model's hashes: the token in front of every prompt, as text, if there is one
+
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -128,6 +130,7 @@ class ModelSettings:
     gguf_file: Text | None
     dtype: Literal["auto", "bfloat16", "float32"]
     lr: LearningRate | None
+    bos: Literal["auto"] | bool = "auto"
 
     @model_validator(mode="after")
     def _the_default_is_not_another_model(self) -> "ModelSettings":

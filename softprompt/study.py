@@ -26,7 +26,7 @@ from softprompt.renamed import current_scores
 from softprompt.runs import Run, find_runs, identity
 from softprompt.runs.find import unfinished_runs
 from softprompt.runs.run import METRICS
-from softprompt.settings import AnalysisSettings, DataSettings, Settings, TaskSettings
+from softprompt.settings import BOS, AnalysisSettings, DataSettings, Settings, TaskSettings
 from softprompt.tasks import Rendered, render
 
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
@@ -94,6 +94,7 @@ class Study:
             say(console, f"left out, because they are not finished: {', '.join(map(str, self.left_out))}")
         models = {
             f"{run.settings.model.id} {result['backbone']['revision'] or ''} in {result['backbone']['dtype']}"
+            f"{f' behind {token}' if (token := result['hashes'].get(BOS)) else ''}"
             for run, result in zip(self.runs, self.results, strict=True)
         }
         if len(models) > 1:
@@ -287,7 +288,11 @@ class Study:
 
     @cached_property
     def _model_hash(self) -> dict[str, str]:
-        return model_fingerprint(self.runs[0].trained_model()) or {"revision": str(self.backbone.revision)}
+        revision = self.backbone.revision
+        return {
+            **model_fingerprint(self.runs[0].trained_model()),
+            **({"revision": revision} if revision else {}),
+        }
 
 
 def _init_order(init: str) -> tuple[int, str]:

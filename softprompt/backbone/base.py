@@ -29,13 +29,15 @@ class Backbone(ABC):
     into an optimiser.
     """
 
+    bos_id: int | None = None  # of the token in front of every prompt; None: there is none (`bos.py`)
+    notice = ""  # what a user should know about how this implementation computes
+
     def __init__(self, model: Any, tokenizer: Any, id: str, revision: str | None) -> None:
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.id = id
         self.revision = revision
 
-    @abstractmethod
     def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """Logits that predict each answer token of the batch.
 
@@ -47,6 +49,21 @@ class Backbone(ABC):
         Returns:
             One row per answer token, in the order of `batch.answer_ids`, in the weights' dtype.
         """
+        return self._answer_logits([self.behind_bos(prompt) for prompt in prompts], batch)
+
+    @abstractmethod
+    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """`answer_logits` of prompts with all that stands in front of the text."""
+
+    @cached_property
+    @torch.no_grad()
+    def bos(self) -> Float[Tensor, "_ d"]:
+        """What stands in front of every prompt: one row, or none. float32, on the model's device."""
+        return self.embed([] if self.bos_id is None else [self.bos_id]).to(self.model.device)
+
+    def behind_bos(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "_ d"]:
+        """The rows of a prompt, with the beginning-of-sequence token in front if the model needs it. It is never trained."""
+        return rows if self.bos_id is None else torch.cat([self.bos.to(rows), rows])
 
     @property
     def width(self) -> int:
@@ -67,16 +84,17 @@ class Backbone(ABC):
     def context_length(self) -> int | None:
         """The longest sequence, in tokens, that the model was made for; None if its config does not say.
 
+        The place of the token in front of every prompt is not counted.
         With LongRoPE (Ding et al. 2024) it is the original context: if any sequence of a batch is longer, the keys of all
         are rotated in another way, and a prompt cannot share its keys between short and long sequences.
         """
-        config = self.model.config
+        config, taken = self.model.config, 0 if self.bos_id is None else 1
         rope = getattr(config, "rope_parameters", None) or {}
         if rope.get("rope_type") == "longrope":
-            return int(rope["original_max_position_embeddings"])
+            return int(rope["original_max_position_embeddings"]) - taken
         for name in ("max_position_embeddings", "n_positions", "seq_length"):
             if isinstance(length := getattr(config, name, None), int):
-                return length
+                return length - taken
         return None
 
     def non_finite_weight(self) -> str | None:
@@ -87,6 +105,7 @@ class Backbone(ABC):
     def to(self, device: torch.device) -> None:
         """Move the weights to a device."""
         self.model.to(device)
+        self.__dict__.pop("bos", None)  # is on the other device
 
     def tokens_of(self, text: str) -> list[int]:
         """The token ids of a text, without special tokens.
@@ -177,7 +196,9 @@ class Backbone(ABC):
         ]
         try:
             end_of_sequence = self.embed([self.tokenizer.eos_token_id])
-            rows = torch.cat([prompt, end_of_sequence]).to(self.model.device, self.dtype)  # [n + 1, d]
+            rows = torch.cat([self.behind_bos(prompt), end_of_sequence]).to(
+                self.model.device, self.dtype
+            )  # [n + 1, d]
             self.model.base_model(inputs_embeds=rows[None], use_cache=False)
         finally:
             for handle in handles:

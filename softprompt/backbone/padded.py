@@ -20,8 +20,13 @@ from softprompt.data.batch import Batch
 class PaddedBackbone(Backbone):
     """The backbone contract for any causal LM that takes `inputs_embeds`."""
 
-    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """See `Backbone.answer_logits`."""
+    notice = (
+        "this model's state cannot be shared between texts: every text is computed with the prompt's rows in front of it, "
+        "which is slower than one computation of the prompt per step"
+    )
+
+    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """See `Backbone._answer_logits`."""
         device = self.model.device
         texts, read_ids = torch.split(batch.text_ids, batch.text_lengths.tolist()), batch.read_ids
         table = self.model.get_input_embeddings()

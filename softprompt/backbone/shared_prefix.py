@@ -19,8 +19,8 @@ from softprompt.data.batch import Batch
 class SharedPrefixBackbone(Backbone):
     """The backbone contract for any causal LM whose cache can be repeated over a batch."""
 
-    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """See `Backbone.answer_logits`. Prompts of equal length run side by side, each length in a forward of its own."""
+    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """See `Backbone._answer_logits`. Prompts of equal length run side by side, each length in a forward of its own."""
         rows = torch.tensor([len(prompt) for prompt in prompts])
         prompt_rows = rows[batch.prompt_of[batch.text_of]]  # [S]
         tokens_of_answer = torch.split(torch.arange(len(batch.answer_ids)), batch.answer_lengths.tolist())
@@ -38,7 +38,7 @@ class SharedPrefixBackbone(Backbone):
     def _logits_of_equal_length(
         self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch, answers: list[int]
     ) -> Float[Tensor, "A V"]:
-        """`answer_logits` of some of the batch's answers, whose prompts all have the same number of rows."""
+        """`_answer_logits` of some of the batch's answers, whose prompts all have the same number of rows."""
         device = self.model.device
         texts, read_ids = torch.split(batch.text_ids, batch.text_lengths.tolist()), batch.read_ids
         # One sequence per answer: the text, then the answer without its last token, which is predicted and never read.

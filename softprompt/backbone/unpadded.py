@@ -55,8 +55,8 @@ class UnpaddedBackbone(Backbone):
         scaled = getattr(config, "scale_attn_by_inverse_layer_idx", False)
         return config.model_type in FAMILIES and kinds == {"full_attention"} and window is None and not scaled
 
-    def answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """See `Backbone.answer_logits`."""
+    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """See `Backbone._answer_logits`."""
         inputs = self._inputs(prompts, batch)
         embedded = torch.cat([*inputs.prompts, self.model.get_input_embeddings()(inputs.tokens)])  # [T, d]
         with attending(self.model.config, inputs.attention), head_at(self.model, inputs.predicting_rows):

@@ -29,7 +29,10 @@ def write_greedily(
     written: list[list[int]] = [[] for _ in sequences]
     for indices in batches_of_equal_length([len(sequence) for sequence in sequences], SEQUENCES_AT_ONCE):
         count = max(counts[i] for i in indices)
-        tokens = _continue(backbone, torch.stack([sequences[i] for i in indices]), count)
+        if backbone.context_length is not None:
+            count = min(count, backbone.context_length - len(sequences[indices[0]]))
+        behind = torch.stack([backbone.behind_bos(sequences[i]) for i in indices])
+        tokens = _continue(backbone, behind, count)
         for index, of_sequence in zip(indices, tokens, strict=True):
             written[index] = of_sequence[: counts[index]]
     return written
@@ -39,8 +42,6 @@ def _continue(backbone: Backbone, embedded: Float[Tensor, "B L d"], count: int) 
     """At most `count` tokens behind each of B sequences of equal length."""
     model, end = backbone.model, backbone.tokenizer.eos_token_id
     sequences, length = embedded.shape[:2]
-    if backbone.context_length is not None:
-        count = min(count, backbone.context_length - length)
     inputs = {"inputs_embeds": embedded.to(model.device, backbone.dtype)}
     cache = None
     written = torch.empty(sequences, 0, dtype=torch.long, device=model.device)

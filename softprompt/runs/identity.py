@@ -37,6 +37,7 @@ def identity(settings: Settings) -> dict[str, Any]:
         config[group] = {key: value for key, value in config[group].items() if key not in names}
     if settings.data.source == "files":  # known by their content
         config["data"] = {key: value for key, value in config["data"].items() if key not in FILES}
+    del config["model"]["bos"]  # what it comes to is among the hashes of the model
     for group, defaults in ADDED.items():
         config[group] = {
             key: v for key, v in config[group].items() if key not in defaults or v != defaults[key]

@@ -37,7 +37,7 @@ from softprompt.parsing import config_of, parse_settings
 from softprompt.prompt import FILE, SoftPrompt
 from softprompt.renamed import current_config, current_result, is_without_checksums
 from softprompt.runs.identity import run_id, without_details
-from softprompt.settings import ModelSettings, Settings
+from softprompt.settings import BOS, ModelSettings, Settings
 
 Row = dict[str, int | float]  # an evaluation: column -> value
 
@@ -122,9 +122,11 @@ class Run:
         initial.save(self.path / INITIAL)
 
     def trained_model(self) -> ModelSettings:
-        """The model's settings with the commit that the run was trained with, if the model came from the hub."""
-        revision = self.result()["backbone"]["revision"]
-        return replace(self.settings.model, revision=revision) if revision else self.settings.model
+        """The model's settings, with what they came to when the run was trained: commit, and token in front of prompts."""
+        result, model = self.result(), self.settings.model
+        return replace(
+            model, revision=result["backbone"]["revision"] or model.revision, bos=BOS in result["hashes"]
+        )
 
     def changed_since(self, now: Mapping[str, str]) -> str | None:
         """The first file of data or model whose hash differs from that in the result; None if none does.

@@ -87,6 +87,13 @@ class Pack:
         self.progress.say(f"{settings.model.id}, frozen, in {self.dtype}")
         self.model = settings.model
         self.backbone = load_backbone(settings.model, dtype)
+        if self.backbone.bos_id is not None:
+            token = self.backbone.tokenizer.bos_token
+            self.progress.say(
+                f"in front of every prompt: {token}, the beginning of a sequence (model.bos={settings.model.bos})"
+            )
+        if self.backbone.notice:
+            self.progress.say(self.backbone.notice)
         self.data = TaskData(
             settings.task,
             settings.data,
@@ -239,7 +246,9 @@ class Pack:
     def _baselines(self) -> dict[str, Any]:
         """Scores without tuning, on the official validation set. The runs of a sweep share the file."""
         task = self.task
-        digest = json_sha256([asdict(self.model), self.dtype, asdict(task), self.fingerprint])[:8]
+        # What model.bos comes to is in the fingerprint.
+        model = {key: value for key, value in asdict(self.model).items() if key != "bos"}
+        digest = json_sha256([model, self.dtype, asdict(task), self.fingerprint])[:8]
         path = self.first.path.parent / f"baselines-{digest}.json"
         # Several processes compute them together, because one may find a file that the others did not find yet.
         stored = None if is_distributed(self.limits) else stored_baselines(path, digest)

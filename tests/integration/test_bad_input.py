@@ -1,6 +1,7 @@
 """Models, data, prompts and places that cannot be used: one line, and no number that is silently wrong."""
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -84,16 +85,44 @@ def test_a_model_with_other_weights_than_its_files_is_refused(
     assert message in refused(settings)
 
 
+def test_a_pickle_is_never_read_and_the_command_that_is_named_converts_it(
+    settings: Settings, tmp_path: Path, tokenizer
+) -> None:
+    settings = changed_model(settings, tmp_path / "model", tokenizer)
+    weights = tmp_path / "model" / "model.safetensors"
+    pickled = weights.with_name("pytorch_model.bin")
+    torch.save(load_file(weights), pickled)
+    weights.unlink()
+    message = refused(settings)
+    assert (
+        f"model.id={tmp_path / 'model'}: pytorch_model.bin is a pickle, which can run code and is not read"
+        in message
+    )
+    command = message[message.index("python -c") :].removeprefix("python")
+    subprocess.run(f"{sys.executable}{command}", shell=True, check=True, capture_output=True, timeout=300)
+    load_backbone(settings.model, torch.float32)
+    pickled.write_bytes(b"no pickle")  # beside safetensors it is not looked at
+    load_backbone.cache_clear()
+    load_backbone(settings.model, torch.float32)
+
+
 def test_tied_heads_are_not_missing(settings: Settings, tmp_path: Path, tokenizer) -> None:
     settings = changed_model(settings, tmp_path / "model", tokenizer)
     assert "lm_head.weight" not in load_file(tmp_path / "model" / "model.safetensors")
     load_backbone(settings.model, torch.float32)
 
 
-def test_a_model_without_a_cache_trains(settings: Settings, tmp_path: Path, tokenizer) -> None:
-    model = MambaForCausalLM(MambaConfig(**SHAPE, state_size=4)).eval()
-    (run,) = train_pack([changed_model(settings, tmp_path / "model", tokenizer, model)], Console(quiet=True))
-    assert run.result()["steps"] > 0
+def test_a_model_without_a_cache_trains_and_says_that_it_is_slower(
+    settings: Settings, tmp_path: Path, tokenizer
+) -> None:
+    said = []
+    for model in (MambaForCausalLM(MambaConfig(**SHAPE, state_size=4)).eval(), make_model("bloom")):
+        console = Console(file=io.StringIO())
+        folder = tmp_path / type(model).__name__
+        (run,) = train_pack([changed_model(settings, folder, tokenizer, model)], console)
+        assert run.result()["steps"] > 0
+        said.append(console.file.getvalue().count("every text is computed with the prompt's rows in front"))
+    assert said == [1, 0]
 
 
 def test_a_model_that_looks_ahead_is_refused(settings: Settings, tmp_path: Path, tokenizer) -> None:
@@ -149,7 +178,7 @@ def test_a_changed_tokenizer_makes_another_run(settings: Settings, tmp_path: Pat
 
 def test_a_branch_on_the_hub_is_known_by_its_commit(settings: Settings, tmp_path: Path, monkeypatch) -> None:
     """The local cache has the layout of the hub: a branch is a file with a commit."""
-    from softprompt.backbone import load
+    from softprompt.backbone import source
 
     repository = tmp_path / "models--org--tiny"
     found = []
@@ -158,7 +187,7 @@ def test_a_branch_on_the_hub_is_known_by_its_commit(settings: Settings, tmp_path
         (repository / "refs" / "main").write_text(commit)
         make_model("bloom").config.save_pretrained(repository / "snapshots" / commit)
         model = replace(settings.model, id="org/tiny", revision="main")
-        load._commit_of_branch.cache_clear()
+        source._commit_of_branch.cache_clear()
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         found.append(model_fingerprint(model))
     assert found == [{"model/commit": "a" * 40}, {"model/commit": "b" * 40}]
