@@ -1,5 +1,7 @@
 """Turns a record into a text and the index of its answer, with the template and verbalizers of `conf/task`."""
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +50,9 @@ class Rendered:
 def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rendered:
     """Fill the task's template with a record.
 
+    A number or a truth value is written as JSON writes it: 3, 2.5, true. (In CSV files all fields are text and stay as they
+    are written there.)
+
     Line breaks inside a field become spaces, because templates put each field on one line. (Two spans of WSC contain a
     line break where the text has a space.)
 
@@ -57,7 +62,8 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
         labelled: True if the record must have a label. False ignores the label: test records have none.
 
     Raises:
-        UserError: a field is missing, empty or not text, or the label is missing or in none of the verbalizers.
+        UserError: a field is missing, empty or null, or is a list or the like, or the label is missing or in none of the
+            verbalizers.
     """
     values = {}
     for name in task.fields:
@@ -66,9 +72,7 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
                 f"{record.where}: no field {name!r}, which the template of task {task.name!r} needs; "
                 f"the record has {', '.join(map(repr, record.fields))}"
             )
-        value = record.fields[name]
-        if not isinstance(value, str):
-            raise UserError(f"{record.where}: field {name!r} should be text, but is {value!r}")
+        value = _as_text(record.fields[name], name, record.where)
         if not value.strip():
             raise UserError(f"{record.where}: field {name!r} is empty")
         if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -78,6 +82,19 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
         values[name] = " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
     text = task.template.format_map(values)
     return Rendered(text, _label(task, record) if labelled else None, record.where)
+
+
+def _as_text(value: object, name: str, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise UserError(f"{where}: field {name!r} is null")
+    # A truth value is an int. JSON has no infinity.
+    if not isinstance(value, int) and not (isinstance(value, float) and math.isfinite(value)):
+        raise UserError(
+            f"{where}: field {name!r} should be text, a number, true or false, but is {str(value)[:60]!r}"
+        )
+    return json.dumps(value)
 
 
 def _label(task: TaskSettings, record: Record) -> int:

@@ -18,8 +18,8 @@ def parse_table(
 ) -> list[Record]:
     """The records of a file. Its kind is told by the end of its name.
 
-    A number in a field of the template becomes text. In a CSV or TSV file everything is text, so a cell of the label's column
-    is the label of the task that is written so (`1`, `true`).
+    In a CSV or TSV file everything is text, so a cell of the label's column is the label of the task that is written so
+    (`1`, `true`).
 
     Args:
         content: the bytes of the file.
@@ -62,12 +62,7 @@ def _renamed(record: Record, column_of: Mapping[str, str], task: TaskSettings, i
     fields = dict(record.fields)
     for name, column in column_of.items():
         value = record.fields.get(column)
-        if name == task.label:
-            fields[name] = _label(value, task) if is_text else value
-        else:
-            fields[name] = (
-                str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-            )
+        fields[name] = _label(value, task) if is_text and name == task.label else value
     return Record(fields, record.where)
 
 

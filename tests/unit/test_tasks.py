@@ -28,11 +28,26 @@ def test_a_line_break_in_a_field_becomes_a_space(settings):
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(3, "3"), (2.5, "2.5"), (-1e20, "-1e+20"), (True, "true"), (False, "false"), (0, "0")]
+)
+def test_numbers_and_truth_values_are_written_as_in_json(settings, value, text):
+    record = Record({**RECORD, "premise": value}, "here:1")
+    assert f"Premise: {text}\n" in render(settings.task, record).text
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"premise": "  "}, "here:1: field 'premise' is empty"),
-        ({"premise": 7}, "here:1: field 'premise' should be text, but is 7"),
-        ({"premise": None}, "here:1: field 'premise' should be text, but is None"),
+        (
+            {"premise": ["a"]},
+            "here:1: field 'premise' should be text, a number, true or false, but is \"['a']\"",
+        ),
+        (
+            {"premise": float("nan")},
+            "here:1: field 'premise' should be text, a number, true or false, but is 'nan'",
+        ),
+        ({"premise": None}, "here:1: field 'premise' is null"),
         ({"premise": "half \ud800"}, "here:1: field 'premise' contains half of a surrogate pair"),
         ({"label": "maybe"}, "here:1: label 'maybe' is unknown to task 'cb'; its labels are 'entailment', "),
         ({"label": 0}, "here:1: label 0 is unknown"),
