@@ -8,23 +8,25 @@ from typing import Any
 import torch
 
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
-from softprompt.data.examples import Example, check_lengths, tokenise
+from softprompt.data.examples import Example, check_lengths
+from softprompt.data.prepare import prepare
 from softprompt.errors import UserError
 from softprompt.prompt import SoftPrompt
 from softprompt.runs import Run
 from softprompt.scoring import AnswerScores, Scores, score_all
-from softprompt.settings import TaskSettings
-from softprompt.tasks import Record, lift, render
+from softprompt.settings import TaskSettings, Truncate
+from softprompt.tasks import Record, lift
 from softprompt.training.evaluation import ScoreMetrics
 
 
 @dataclass(frozen=True)
 class TrainedPrompt:
-    """A run's best prompt, the frozen model in front of which it was trained, and its task."""
+    """A run's best prompt, the frozen model in front of which it was trained, its task, and which field is cut."""
 
     prompt: SoftPrompt
     backbone: Backbone
     task: TaskSettings
+    truncate: Truncate | None = None
 
     def predict(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
         """The most likely of the task's answers to each record.
@@ -68,12 +70,22 @@ class TrainedPrompt:
     def _examples(
         self, records: Iterable[Mapping[str, Any]], labelled: bool, where: Sequence[str] | None = None
     ) -> list[Example]:
-        rendered = []
+        lifted = []
         for i, record in enumerate(records):
             place = where[i] if where else f"record {i}"
-            rendered.append(render(self.task, Record(lift(record, place), place), labelled=labelled))
+            lifted.append(Record(lift(record, place), place))
+        if not lifted:
+            return []
         backbone = self.backbone
-        examples = tokenise(self.task, rendered, backbone.tokenizer, backbone.table_rows) if rendered else []
+        examples = prepare(
+            self.task,
+            lifted,
+            self.truncate,
+            backbone.tokenizer,
+            backbone.table_rows,
+            backbone.context_length,
+            labelled=labelled,
+        ).examples
         check_lengths(examples, len(self.prompt.matrix), backbone.context_length)
         return examples
 
@@ -98,4 +110,5 @@ def load(run: str | Path, device: str | torch.device | None = None) -> TrainedPr
         raise UserError(f"{trained.path}: {changed} has changed since this run was trained; restore it")
     backbone = load_backbone(model, getattr(torch, result["backbone"]["dtype"]))
     backbone.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    return TrainedPrompt(trained.best_prompt(), backbone, trained.settings.task)
+    settings = trained.settings
+    return TrainedPrompt(trained.best_prompt(), backbone, settings.task, settings.data.truncate)

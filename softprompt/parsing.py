@@ -81,7 +81,7 @@ def _parse(kind: type[T], config: object) -> T:
     if error["type"] == "string_type" and isinstance(value, int | float):
         rule += f": put it in quotes, '{key}=\"{value}\"'"
     if isinstance(value, Mapping):  # a rule about several keys names them itself
-        raise UserError(rule if rule.startswith(f"{key}.") else f"{key}: {rule}")
+        raise UserError(rule if not key or rule.startswith(f"{key}.") else f"{key}: {rule}")
     raise UserError(f"{key}={value!r}: {rule}")
 
 

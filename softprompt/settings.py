@@ -68,6 +68,15 @@ class TaskSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Truncate:
+    """Which field of a record that is too long for the model's context is cut, and at which end."""
+
+    field: Text
+    drop: Literal["start", "end"]
+    prompt_rows: Annotated[int, Field(ge=0)] = 100
+
+
+@dataclass(frozen=True, config=STRICT)
 class HubData:
     """A data set on the Hugging Face hub (`conf/data/superglue_hub`)."""
 
@@ -76,6 +85,7 @@ class HubData:
     revision: Text
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -86,6 +96,7 @@ class JsonlData:
     root: Text
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -99,6 +110,7 @@ class FilesData:
     columns: dict[Text, Text] | None
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,6 +124,7 @@ class MicroworldData:
     level: Annotated[int, Field(ge=1, le=3)] | None
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 DataSettings = Annotated[HubData | JsonlData | FilesData | MicroworldData, Field(discriminator="source")]
@@ -207,6 +220,15 @@ class Settings:
     sweep: Name
     output_root: Text
     objective: Literal["loss", "exact_match"]
+
+    @model_validator(mode="after")
+    def _a_field_of_the_template_is_cut(self) -> "Settings":
+        if self.data.truncate and self.data.truncate.field not in self.task.fields:
+            raise ValueError(
+                f"data.truncate.field={self.data.truncate.field}: the template of task {self.task.name!r} has no such field; "
+                f"it has {', '.join(self.task.fields)}"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -65,23 +65,27 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
         UserError: a field is missing, empty or null, or is a list or the like, or the label is missing or in none of the
             verbalizers.
     """
-    values = {}
-    for name in task.fields:
-        if name not in record.fields:
-            raise UserError(
-                f"{record.where}: no field {name!r}, which the template of task {task.name!r} needs; "
-                f"the record has {', '.join(map(repr, record.fields))}"
-            )
-        value = _as_text(record.fields[name], name, record.where)
-        if not value.strip():
-            raise UserError(f"{record.where}: field {name!r} is empty")
-        if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise UserError(
-                f"{record.where}: field {name!r} contains half of a surrogate pair, which is not valid text"
-            )
-        values[name] = " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
-    text = task.template.format_map(values)
-    return Rendered(text, _label(task, record) if labelled else None, record.where)
+    values = {name: field_text(task, record, name) for name in task.fields}
+    return Rendered(
+        task.template.format_map(values), _label(task, record) if labelled else None, record.where
+    )
+
+
+def field_text(task: TaskSettings, record: Record, name: str) -> str:
+    """What a record has in the place of a template's field. Raises like `render`."""
+    if name not in record.fields:
+        raise UserError(
+            f"{record.where}: no field {name!r}, which the template of task {task.name!r} needs; "
+            f"the record has {', '.join(map(repr, record.fields))}"
+        )
+    value = _as_text(record.fields[name], name, record.where)
+    if not value.strip():
+        raise UserError(f"{record.where}: field {name!r} is empty")
+    if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise UserError(
+            f"{record.where}: field {name!r} contains half of a surrogate pair, which is not valid text"
+        )
+    return " ".join(line.strip() for line in value.splitlines()) if "\n" in value else value
 
 
 def _as_text(value: object, name: str, where: str) -> str:

@@ -60,9 +60,8 @@ def tokenise(
         One example per rendered record, in the same order.
 
     Raises:
-        UserError: the tokenizer has no end-of-sequence token, more than half of the texts' tokens or a token of an
-            answer are unknown to it, it joins text and answer into one token, two answers have the same tokens, a text
-            has none, or the embedding table has no row for a token.
+        UserError: the tokenizer has no end-of-sequence token, does not know a token of an answer, or joins text and answer
+            into one token, two answers have the same tokens, a text has none, or the embedding table has no row for a token.
     """
     if tokenizer.eos_token_id is None:
         raise UserError(
@@ -70,7 +69,6 @@ def tokenise(
         )
     texts = [record.text for record in rendered]
     text_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    _check_language(texts, text_ids, tokenizer)
     answers_of: list[list[tuple[int, ...]]] = [[] for _ in rendered]
     for answer in task.verbalizers:
         joined = tokenizer([f"{text} {answer}" for text in texts], add_special_tokens=False)["input_ids"]
@@ -107,9 +105,10 @@ def check_ids(ids: Sequence[int], table_rows: int, where: str) -> None:
         )
 
 
-def _check_language(texts: Sequence[str], text_ids: Sequence[Sequence[int]], tokenizer: Any) -> None:
-    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in text_ids)
-    share = unknown / max(1, sum(map(len, text_ids)))
+def check_language(texts: Sequence[str], examples: Sequence[Example], tokenizer: Any) -> None:
+    """Raise a `UserError` if more than half of the texts' tokens are unknown to the tokenizer."""
+    unknown = sum(example.text_ids.count(tokenizer.unk_token_id) for example in examples)
+    share = unknown / max(1, sum(len(example.text_ids) for example in examples))
     if share > 0.5:
         raise UserError(
             f"the model's tokenizer does not know {share:.0%} of the words in texts like "
@@ -133,5 +132,6 @@ def check_lengths(examples: Sequence[Example], prompt_length: int, context_lengt
         if context_length is not None and prompt_length + example.length - 1 > context_length:
             raise UserError(
                 f"{example.where}: {prompt_length} prompt rows and {example.length} tokens "
-                f"do not fit the model's context of {context_length}"
+                f"do not fit the model's context of {context_length}; to cut a field of the records, set "
+                f"'data.truncate={{field: ..., drop: end, prompt_rows: {prompt_length}}}'"
             )

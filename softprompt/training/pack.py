@@ -23,7 +23,7 @@ from softprompt.data.sources import Records
 from softprompt.errors import UserError
 from softprompt.files import json_sha256
 from softprompt.initialisers import initial_prompt
-from softprompt.runs import Run
+from softprompt.runs import Run, task_identity
 from softprompt.scoring import Scores
 from softprompt.training.baselines import check_finite, store_baselines, stored_baselines
 from softprompt.training.callbacks.checkpoint import SaveRuns
@@ -93,9 +93,16 @@ class Pack:
             records,
             self.backbone.tokenizer,
             self.backbone.table_rows,
+            self.backbone.context_length,
             self.limits.batch_size,
             self.limits.eval_batch_size,
         )
+        self.truncate = settings.data.truncate
+        if self.truncate and (cut := sum(self.data.truncated.values())):
+            count = sum(map(len, records.splits.values()))
+            self.progress.say(
+                f"data.truncate: cut the field {self.truncate.field!r} of {cut} of {count} records"
+            )
         instruction = settings.task.instruction
         self.instruction = self.backbone.embed_text(instruction)
         if not len(self.instruction):
@@ -227,8 +234,10 @@ class Pack:
 
     def _baselines(self) -> dict[str, Any]:
         """Scores without tuning, on the official validation set. The runs of a sweep share the file."""
-        task = self.task
-        digest = json_sha256([asdict(self.model), self.dtype, asdict(task), self.fingerprint])[:8]
+        content = [asdict(self.model), self.dtype, task_identity(self.task), self.fingerprint]
+        if self.truncate:
+            content.append(asdict(self.truncate))
+        digest = json_sha256(content)[:8]
         path = self.first.path.parent / f"baselines-{digest}.json"
         # Several processes compute them together, because one may find a file that the others did not find yet.
         stored = None if is_distributed(self.limits) else stored_baselines(path, digest)

@@ -55,6 +55,7 @@ def make_result(
             "selection": len(data.selection),
             "validation": len(data.validation),
         },
+        "truncated": data.truncated if run.settings.data.truncate else None,
         "backbone": {
             "id": backbone.id,
             "revision": backbone.revision,
