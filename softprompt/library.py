@@ -63,7 +63,7 @@ class TrainedPrompt:
         examples = self._examples(records, labelled=True)
         if not examples:
             raise UserError("score: there are no records")
-        metrics = ScoreMetrics(len(self.task.verbalizers))
+        metrics = ScoreMetrics(len(self.task.verbalizers), self.task.metrics)
         metrics.update(examples, self._score(examples))
         return metrics.compute()
 

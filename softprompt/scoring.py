@@ -5,8 +5,8 @@ each of its positions, end-of-sequence included, given the answer's earlier toke
 model would write, and how likely it finds each answer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,6 +29,7 @@ class Scores:
             answer's tokens, end-of-sequence included).
         macro_f1: F1 of the most likely answers, averaged over the answers that occur (as SuperGLUE scores CB).
         invalid_prediction_rate: greedy generation writes none of the task's answers.
+        extra: the metrics that the task names.
     """
 
     loss: float
@@ -37,6 +38,19 @@ class Scores:
     macro_f1: float
     invalid_prediction_rate: float
     n: int
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, float | int]:
+        """All scores by name, with those of `extra` behind the others."""
+        return {**{name: value for name, value in vars(self).items() if name != "extra"}, **self.extra}
+
+    @staticmethod
+    def of_row(row: Mapping[str, float | int]) -> "Scores":
+        """The scores that `row` was made from."""
+        known = {own.name: row[own.name] for own in fields(Scores) if own.name != "extra"}
+        extra = {name: value for name, value in row.items() if name not in known}
+        return Scores(**known, extra=extra)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Each class mirrors one group of `conf/`; the comments beside the keys there expl
 """
 
 import string
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -32,6 +33,8 @@ class TaskSettings:
     template: Text
     label: Text
     verbalizers: dict[Text, list[str | int | bool]]
+    metrics: list[Literal["f1a", "question_exact_match"]] = field(default_factory=list)
+    group_by: list[Text] = field(default_factory=list)
 
     @property
     def fields(self) -> list[str]:
@@ -65,6 +68,15 @@ class TaskSettings:
         if not all(verbalizers.values()) or len(set(labels)) < len(labels):
             raise ValueError("should give every answer at least one label, and no label to two answers")
         return verbalizers
+
+    @model_validator(mode="after")
+    def _questions_have_a_name(self) -> "TaskSettings":
+        if "question_exact_match" in self.metrics and not self.group_by:
+            raise ValueError(
+                "task.group_by=[]: should name the fields that the records of a question have in common, because "
+                "task.metrics has question_exact_match"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,6 +20,8 @@ class Record:
 def lift(fields: Mapping[str, object], where: str) -> dict[str, object]:
     """Flatten a record: the fields of nested objects (WSC's `target`) become fields of the record.
 
+    `idx`, which says where a record is in the official files, stays as it is.
+
     Args:
         fields: the record as it was read.
         where: its place, for error messages.
@@ -29,7 +31,8 @@ def lift(fields: Mapping[str, object], where: str) -> dict[str, object]:
     """
     flat: dict[str, object] = {}
     for name, value in fields.items():
-        for inner_name, inner_value in (value if isinstance(value, Mapping) else {name: value}).items():
+        nested = value if isinstance(value, Mapping) and name != "idx" else {name: value}
+        for inner_name, inner_value in nested.items():
             if inner_name in flat:
                 raise UserError(
                     f"{where}: two fields are named {inner_name!r}, one of them in a nested object; rename one"
@@ -45,6 +48,7 @@ class Rendered:
     text: str
     label: int | None  # index into the task's verbalizers; None for a record without a label
     where: str  # its place, for error messages
+    group: str | None = None  # the same for records that belong together (`task.group_by`)
 
 
 def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rendered:
@@ -65,10 +69,10 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
         UserError: a field is missing, empty or null, or is a list or the like, or the label is missing or in none of the
             verbalizers.
     """
-    values = {name: field_text(task, record, name) for name in task.fields}
-    return Rendered(
-        task.template.format_map(values), _label(task, record) if labelled else None, record.where
-    )
+    text = task.template.format_map({name: field_text(task, record, name) for name in task.fields})
+    if not labelled:
+        return Rendered(text, None, record.where)
+    return Rendered(text, _label(task, record), record.where, _group(task, record))
 
 
 def field_text(task: TaskSettings, record: Record, name: str) -> str:
@@ -99,6 +103,19 @@ def _as_text(value: object, name: str, where: str) -> str:
             f"{where}: field {name!r} should be text, a number, true or false, but is {str(value)[:60]!r}"
         )
     return json.dumps(value)
+
+
+def _group(task: TaskSettings, record: Record) -> str | None:
+    """The values of the fields that records of a group have in common."""
+    values = []
+    for path in task.group_by:
+        value: object = record.fields
+        for name in path.split("."):
+            if not isinstance(value, Mapping) or name not in value:
+                raise UserError(f"{record.where}: no field {path!r}, which task.group_by names")
+            value = value[name]
+        values.append(value)
+    return repr(values) if values else None
 
 
 def _label(task: TaskSettings, record: Record) -> int:

@@ -18,12 +18,14 @@ class Example:
         answers: token ids of each of the task's C answers, end-of-sequence included, in the order of its verbalizers.
         label: index of the right answer; None if the record has no label.
         where: the place of the record, for error messages: `CB/train.jsonl:12`.
+        group: the same for records that belong together; None if the task has no groups.
     """
 
     text_ids: tuple[int, ...]
     answers: tuple[tuple[int, ...], ...]
     label: int | None
     where: str
+    group: str | None = None
 
     @property
     def right_answer(self) -> tuple[int, ...]:
@@ -91,7 +93,7 @@ def tokenise(
             raise UserError(f"{record.where}: the text has no tokens")
         check_ids([*ids, *(token for answer in answers for token in answer)], table_rows, record.where)
     return [
-        Example(tuple(ids), tuple(answers), record.label, record.where)
+        Example(tuple(ids), tuple(answers), record.label, record.where, record.group)
         for record, ids, answers in zip(rendered, text_ids, answers_of, strict=True)
     ]
 

@@ -1,6 +1,6 @@
 """Scores of prompts on a data set, accumulated over batches and devices by torchmetrics."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import lightning as L
@@ -12,7 +12,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from softprompt.backbone import Backbone
 from softprompt.data.examples import Example
+from softprompt.files import sha256
 from softprompt.scoring import AnswerScores, Scores, labels_of, score_answers
+from softprompt.settings import TaskSettings
+from softprompt.training.metrics import METRICS
 
 T = TypeVar("T")
 
@@ -20,8 +23,8 @@ T = TypeVar("T")
 class ScoreMetrics(nn.Module):
     """Accumulates one prompt's answer scores into `Scores`."""
 
-    def __init__(self, answers: int) -> None:
-        """`answers` is the number of the task's answers."""
+    def __init__(self, answers: int, extra: Sequence[str] = ()) -> None:
+        """`answers` is the number of the task's answers, `extra` are metrics that the task names."""
         super().__init__()
         self.n = SumMetric()
         self.loss_sum = SumMetric(nan_strategy="disable")  # keep NaN; torchmetrics drops it by default
@@ -30,6 +33,7 @@ class ScoreMetrics(nn.Module):
         self.invalid_prediction_rate = MeanMetric()
         self.rank_accuracy = MulticlassAccuracy(answers, average="micro")
         self.macro_f1 = MulticlassF1Score(answers, average="macro")
+        self.extra: Mapping[str, Metric] = nn.ModuleDict({name: METRICS[name]() for name in extra})  # type: ignore[assignment]
 
     def update(self, examples: Sequence[Example], scores: AnswerScores) -> None:
         """Add a batch of labelled examples."""
@@ -42,6 +46,10 @@ class ScoreMetrics(nn.Module):
         self.invalid_prediction_rate.update((~scores.written.any(1)).float())
         self.rank_accuracy.update(scores.most_likely, labels)
         self.macro_f1.update(scores.most_likely, labels)
+        if self.extra:
+            groups = torch.tensor([_number(example.group) for example in examples], device=labels.device)
+            for metric in self.extra.values():
+                metric.update(scores.most_likely, labels, groups)
 
     def compute(self) -> Scores:
         """The scores of all examples since the last reset, the same on every device."""
@@ -53,13 +61,19 @@ class ScoreMetrics(nn.Module):
             macro_f1=round(self.macro_f1.compute().item(), 6),
             invalid_prediction_rate=round(self.invalid_prediction_rate.compute().item(), 6),
             n=round(self.n.compute().item()),
+            extra={name: round(metric.compute().item(), 6) for name, metric in self.extra.items()},
         )
 
     def reset(self) -> None:
         """Forget all examples."""
-        for metric in self.children():
+        for metric in self.modules():
             if isinstance(metric, Metric):
                 metric.reset()
+
+
+def _number(group: str | None) -> int:
+    """A number for a group, the same on every device."""
+    return int(sha256((group or "").encode())[:15], 16)
 
 
 def majority_share(examples: Iterable[Example]) -> float:
@@ -71,12 +85,16 @@ def majority_share(examples: Iterable[Example]) -> float:
 class PromptEvaluation(L.LightningModule):
     """Scores prompts on the batches it is given. After `trainer.validate`, `scores` has one entry per prompt."""
 
-    def __init__(self, backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], answers: int) -> None:
-        """`answers` is the number of the task's answers."""
+    def __init__(
+        self, backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], task: TaskSettings
+    ) -> None:
+        """`task` is that of the batches' examples."""
         super().__init__()
         self.backbone = backbone
         self.prompts = nn.ParameterList(prompts)
-        self.metrics: Sequence[ScoreMetrics] = nn.ModuleList(ScoreMetrics(answers) for _ in prompts)  # type: ignore[assignment]
+        self.metrics: Sequence[ScoreMetrics] = nn.ModuleList(  # type: ignore[assignment]
+            ScoreMetrics(len(task.verbalizers), task.metrics) for _ in prompts
+        )
         self.scores: list[Scores | None] = [None] * len(prompts)
 
     def setup(self, stage: str) -> None:

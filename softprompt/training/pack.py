@@ -210,7 +210,7 @@ class Pack:
         labels_of = {answer: labels[0] for answer, labels in self.task.verbalizers.items()}
         prompt = run.best_prompt().matrix
         self.data.check_lengths(len(prompt), self.backbone.context_length)
-        module = PromptEvaluation(self.backbone, [prompt], self.data.answers)
+        module = PromptEvaluation(self.backbone, [prompt], self.task)
         with interruption.deferred():
             predicted = self.trainer.predict(module, batches) or []
         found = {
@@ -248,8 +248,8 @@ class Pack:
         check_finite(no_prompt, self.backbone)
         baselines = {
             "majority": majority_share(self.data.validation),
-            "no_prompt": asdict(no_prompt),
-            "instruction": asdict(instruction),
+            "no_prompt": no_prompt.row,
+            "instruction": instruction.row,
         }
         if not self.dry:
             rank_zero_only(store_baselines)(path, digest, baselines)
@@ -268,7 +268,7 @@ class Pack:
             if not state.live or state.steps_to_evaluation(member.limits) > 0:
                 continue
             if on_validation and torch.equal(state.prompt.detach(), self.instruction):
-                state.observe(Scores(**self.baselines["instruction"]), member.limits)
+                state.observe(Scores.of_row(self.baselines["instruction"]), member.limits)
             else:
                 unknown.append(member)
         if unknown:
@@ -287,7 +287,7 @@ class Pack:
         self.progress.print_evaluations(self.members)
         members = list(self.members)
         self.data.turns = lambda: [m.turn for m in members]
-        module = PromptTuning(self.backbone, members, self.data.answers, self.size > 1)
+        module = PromptTuning(self.backbone, members, self.task, self.size > 1)
         with interruption.deferred():
             self.trainer.fit(module, datamodule=self.data)
         for i, member in enumerate(members):
@@ -311,7 +311,7 @@ class Pack:
         found: list[Scores] = []
         # A dry run sees one batch, in which every prompt should have examples.
         for group in [[prompt] for prompt in prompts] if self.dry else [prompts]:
-            module = PromptEvaluation(self.backbone, group, self.data.answers)
+            module = PromptEvaluation(self.backbone, group, self.task)
             batches = self.data.evaluation_batches(examples, range(len(group)))
             with interruption.deferred():
                 self.trainer.validate(module, batches, verbose=False)
@@ -333,7 +333,7 @@ class Pack:
             tuned = [member.state.best_scores for member in stopped]
         elif stopped:
             prompts = [member.state.best_prompt for member in stopped]
-            tuned = [asdict(s) for s in self._scores("the best prompt", prompts, self.data.validation)]
+            tuned = [s.row for s in self._scores("the best prompt", prompts, self.data.validation)]
         else:
             tuned = []
         for member, scores in zip(stopped, tuned, strict=True):

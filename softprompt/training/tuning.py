@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from softprompt.backbone import Backbone
 from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
+from softprompt.settings import TaskSettings
 from softprompt.training.evaluation import PromptEvaluation
 from softprompt.training.member import Member
 from softprompt.training.optimizers import learning_rate, make_optimizers
@@ -30,14 +31,15 @@ class PromptTuning(PromptEvaluation):
     """Trains the prompts of a pack of R runs. The frozen backbone is in no state dict and in no optimiser."""
 
     def __init__(
-        self, backbone: Backbone, members: Sequence[Member], answers: int, logs_labels: bool = False
+        self, backbone: Backbone, members: Sequence[Member], task: TaskSettings, logs_labels: bool = False
     ) -> None:
-        """`answers` is the number of the task's answers.
+        """Make the prompts of the members' states trainable.
 
         Args:
+            task: that of the members.
             logs_labels: put the runs' labels in front of the names of their values in Lightning's logs.
         """
-        super().__init__(backbone, [member.state.prompt for member in members], answers)
+        super().__init__(backbone, [member.state.prompt for member in members], task)
         self.automatic_optimization = False  # Lightning's own loop has one optimiser
         self.members = members
         self.runs = [member.state for member in members]

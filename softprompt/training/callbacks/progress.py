@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from softprompt.console import duration, say
 from softprompt.runs import Row
+from softprompt.scoring import Scores
 from softprompt.training.member import Member
 from softprompt.training.tuning import PromptTuning
 
@@ -32,8 +33,9 @@ def evaluation_line(row: Row, best: bool) -> str:
 def summary(result: dict[str, Any]) -> str:
     """A result in one line."""
     tuned, baselines = result["tuned"], result["baselines"]
+    extra = "".join(f", {name} {value:.1%}" for name, value in Scores.of_row(tuned).extra.items())
     return (
-        f"exact match {tuned['exact_match']:.1%} after {result['best_step']} steps; "
+        f"exact match {tuned['exact_match']:.1%}{extra} after {result['best_step']} steps; "
         f"instruction {baselines['instruction']['exact_match']:.1%}, "
         f"no prompt {baselines['no_prompt']['exact_match']:.1%}, majority {baselines['majority']:.1%}, "
         f"n={tuned['n']}, {duration(result['seconds'])}"
