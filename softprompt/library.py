@@ -11,9 +11,10 @@ from softprompt.backbone import Backbone, load_backbone, model_fingerprint
 from softprompt.data.examples import Example, check_lengths
 from softprompt.data.prepare import prepare
 from softprompt.errors import UserError
+from softprompt.free_text import write_answers
 from softprompt.prompt import SoftPrompt
 from softprompt.runs import Run
-from softprompt.scoring import AnswerScores, Scores, score_all
+from softprompt.scoring import GENERATED_AT_ONCE, AnswerScores, Scores, score_all
 from softprompt.settings import TaskSettings, Truncate
 from softprompt.tasks import Record, lift
 from softprompt.training.evaluation import ScoreMetrics
@@ -29,7 +30,7 @@ class TrainedPrompt:
     truncate: Truncate | None = None
 
     def predict(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
-        """The most likely of the task's answers to each record.
+        """The most likely of the task's answers to each record; what is generated if its answers are free text.
 
         Args:
             records: one mapping of field names to values per record, as in the task's data. Labels are ignored.
@@ -37,6 +38,8 @@ class TrainedPrompt:
         Raises:
             UserError: a record lacks a field of the task's template, or does not fit the model's context.
         """
+        if self.task.answers:
+            return self.written(records)
         of_records = self.probabilities(records)
         return [max(probabilities, key=probabilities.__getitem__) for probabilities in of_records]
 
@@ -50,13 +53,36 @@ class TrainedPrompt:
             where: the records' places, for error messages.
 
         Raises:
-            UserError: as `predict`.
+            UserError: as `predict`, or the task's answers are free text.
         """
+        if self.task.answers:
+            raise UserError(
+                f"task {self.task.name!r}: its answers are free text, which has no list of probabilities"
+            )
         examples = self._examples(records, labelled=False, where=where)
         if not examples:
             return []
         shares = self._score(examples).log_probability.softmax(1).tolist()  # [E, C]
         return [dict(zip(self.task.verbalizers, of_record, strict=True)) for of_record in shares]
+
+    def written(self, records: Iterable[Mapping[str, Any]], where: Sequence[str] | None = None) -> list[str]:
+        """What greedy generation writes behind each record's text, for a task whose answers are free text.
+
+        Args:
+            records: as for `predict`.
+            where: the records' places, for error messages.
+
+        Raises:
+            UserError: as `predict`, or the task has a list of answers.
+        """
+        if not self.task.answers:
+            raise UserError(f"task {self.task.name!r}: its answers are a list, not free text; use predict")
+        examples = self._examples(records, labelled=False, where=where)
+        texts: list[str] = []
+        for start in range(0, len(examples), GENERATED_AT_ONCE):
+            chunk = examples[start : start + GENERATED_AT_ONCE]
+            texts += write_answers(self.backbone, [self.prompt.matrix], chunk, [0] * len(chunk))
+        return texts
 
     def score(self, records: Iterable[Mapping[str, Any]]) -> Scores:
         """Exact match, rank accuracy, F1 and loss on labelled records. Raises like `predict`, or if a label is missing."""

@@ -30,10 +30,16 @@ def write_task(run_folder: Path, folder: Path) -> str:
         The name of the task.
 
     Raises:
-        UserError: there is no finished run, its model or data cannot be read, or the files exist already.
+        UserError: there is no finished run, its model or data cannot be read, the files exist already, or its answers are
+            free text.
     """
     run = Run.at(run_folder)
     task = run.settings.task
+    if task.answers:
+        raise UserError(
+            f"{run_folder}: the answers of task {task.name!r} are free text, and only tasks with a list of answers can be "
+            "written for lm-evaluation-harness"
+        )
     name = f"softprompt_{task.name}"
     config, data = folder / f"{name}.yaml", folder / f"{name}.jsonl"
     for path in (config, data):

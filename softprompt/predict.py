@@ -20,6 +20,8 @@ Fields = dict[str, Any]
 def predictions(settings: PredictSettings) -> Iterator[str]:
     """A JSON object per record: its `idx`, if it has one, the most likely answer, and each answer's probability.
 
+    If the task's answers are free text: its `idx` and the text that is generated.
+
     Raises:
         UserError: the run is not finished, the file cannot be read, a line is no record, or a record lacks a field. The
             records before have been answered.
@@ -34,16 +36,21 @@ def predictions(settings: PredictSettings) -> Iterator[str]:
 
 def predicted(trained: TrainedPrompt, records: list[Record]) -> list[Fields]:
     """What is written about each record."""
-    of_records = trained.probabilities(
-        [record.fields for record in records], [record.where for record in records]
-    )
+    fields, places = [record.fields for record in records], [record.where for record in records]
+    found: list[Fields]
+    if trained.task.answers:
+        found = [{"answer": text} for text in trained.written(fields, places)]
+    else:
+        found = [
+            {
+                "answer": max(probabilities, key=probabilities.__getitem__),
+                "probabilities": {answer: round(value, 6) for answer, value in probabilities.items()},
+            }
+            for probabilities in trained.probabilities(fields, places)
+        ]
     return [
-        {
-            **({"idx": record.fields["idx"]} if "idx" in record.fields else {}),
-            "answer": max(probabilities, key=probabilities.__getitem__),
-            "probabilities": {answer: round(value, 6) for answer, value in probabilities.items()},
-        }
-        for record, probabilities in zip(records, of_records, strict=True)
+        {**({"idx": record.fields["idx"]} if "idx" in record.fields else {}), **of_record}
+        for record, of_record in zip(records, found, strict=True)
     ]
 
 

@@ -113,6 +113,11 @@ class Study:
             }
         )
 
+    @property
+    def free_text_tasks(self) -> list[str]:
+        """The tasks whose answers are free text."""
+        return list(dict.fromkeys(run.settings.task.name for run in self.runs if run.settings.task.answers))
+
     @cached_property
     def prompts(self) -> list[SoftPrompt]:
         """The best prompt of every run."""

@@ -46,8 +46,11 @@ class Rendered:
     """The text that the model reads for a record, and the index of its right answer."""
 
     text: str
-    label: int | None  # index into the task's verbalizers; None for a record without a label
+    label: (
+        int | None
+    )  # index into the task's verbalizers, or into `answers`; None for a record without a label
     where: str  # its place, for error messages
+    answers: tuple[str, ...] = ()  # the right ones, if the task's answers are free text; the first is trained
     group: str | None = None  # the same for records that belong together (`task.group_by`)
 
 
@@ -72,7 +75,9 @@ def render(task: TaskSettings, record: Record, *, labelled: bool = True) -> Rend
     text = task.template.format_map({name: field_text(task, record, name) for name in task.fields})
     if not labelled:
         return Rendered(text, None, record.where)
-    return Rendered(text, _label(task, record), record.where, _group(task, record))
+    if task.answers is not None:
+        return Rendered(text, 0, record.where, _right_answers(task, record))
+    return Rendered(text, _label(task, record), record.where, group=_group(task, record))
 
 
 def field_text(task: TaskSettings, record: Record, name: str) -> str:
@@ -105,6 +110,22 @@ def _as_text(value: object, name: str, where: str) -> str:
     return json.dumps(value)
 
 
+def _right_answers(task: TaskSettings, record: Record) -> tuple[str, ...]:
+    """The right answers of a record, each on one line and without white space around it."""
+    name = task.answer_field
+    value = record.fields.get(name)
+    if value is None or value == []:
+        raise UserError(
+            f"{record.where}: no answer (field {name!r}); a record without one can be used for prediction only"
+        )
+    answers = [
+        _as_text(answer, name, record.where) for answer in (value if isinstance(value, list) else [value])
+    ]
+    if not all(map(str.strip, answers)):
+        raise UserError(f"{record.where}: field {name!r} has an empty answer")
+    return tuple(dict.fromkeys(" ".join(answer.split()) for answer in answers))
+
+
 def _group(task: TaskSettings, record: Record) -> str | None:
     """The values of the fields that records of a group have in common."""
     values = []
@@ -119,11 +140,11 @@ def _group(task: TaskSettings, record: Record) -> str | None:
 
 
 def _label(task: TaskSettings, record: Record) -> int:
-    if task.label not in record.fields:
+    if task.answer_field not in record.fields:
         raise UserError(
-            f"{record.where}: no label (field {task.label!r}); a record without one can be used for prediction only"
+            f"{record.where}: no label (field {task.answer_field!r}); a record without one can be used for prediction only"
         )
-    value = record.fields[task.label]
+    value = record.fields[task.answer_field]
     for index, labels in enumerate(task.verbalizers.values()):
         # Compare types too: in Python False == 0, but in a data set they are two different labels.
         if any(type(value) is type(label) and value == label for label in labels):

@@ -41,9 +41,11 @@ def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> p
                 "tuned": tuned["exact_match"],
                 "low": low,
                 "high": high,
-                "rank_accuracy": tuned["rank_accuracy"],
-                "macro_f1": tuned["macro_f1"],
-                "invalid_prediction_rate": tuned["invalid_prediction_rate"],
+                **{
+                    # NaN: the answers are free text
+                    name: np.nan if tuned[name] is None else tuned[name]
+                    for name in ("rank_accuracy", "macro_f1", "invalid_prediction_rate")
+                },
                 **extra,
                 "loss": tuned["loss"],
                 "n": tuned["n"],

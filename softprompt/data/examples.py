@@ -1,4 +1,7 @@
-"""Tokenises rendered records into examples: token ids of a text and of every answer of the task."""
+"""Tokenises rendered records into examples: token ids of a text and of every answer of the task.
+
+If the task's answers are free text, an example has its own right answer instead, and the texts of all right ones.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +13,21 @@ from softprompt.tasks import Rendered
 
 
 @dataclass(frozen=True)
+class FreeText:
+    """The right answers of an example whose answer is free text, and how many tokens are generated at most."""
+
+    right: tuple[str, ...]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
 class Example:
     """One tokenised record.
 
     Attributes:
         text_ids: token ids of the text.
-        answers: token ids of each of the task's C answers, end-of-sequence included, in the order of its verbalizers.
+        answers: token ids of each of the task's C answers, end-of-sequence included, in the order of its verbalizers. With
+            free text the first right answer alone (C = 1), or none if the record has no answer.
         label: index of the right answer; None if the record has no label.
         where: the place of the record, for error messages: `CB/train.jsonl:12`.
         group: the same for records that belong together; None if the task has no groups.
@@ -26,6 +38,7 @@ class Example:
     label: int | None
     where: str
     group: str | None = None
+    free_text: FreeText | None = None
 
     @property
     def right_answer(self) -> tuple[int, ...]:
@@ -39,8 +52,9 @@ class Example:
 
     @property
     def length(self) -> int:
-        """Number of tokens of the text and the longest answer together."""
-        return len(self.text_ids) + max(map(len, self.answers))
+        """Number of tokens of the text and the longest answer together, or as many as may be generated."""
+        generated = self.free_text.max_tokens if self.free_text else 0
+        return len(self.text_ids) + max([generated, *map(len, self.answers)])
 
 
 def tokenise(
@@ -72,9 +86,17 @@ def tokenise(
     texts = [record.text for record in rendered]
     text_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     answers_of: list[list[tuple[int, ...]]] = [[] for _ in rendered]
-    for answer in task.verbalizers:
-        joined = tokenizer([f"{text} {answer}" for text in texts], add_special_tokens=False)["input_ids"]
-        for record, ids, joined_ids, answers in zip(rendered, text_ids, joined, answers_of, strict=True):
+    # Per answer of the task, its text behind each record. With free text every record has an answer of its own, or none.
+    columns = [[answer] * len(rendered) for answer in task.verbalizers]
+    if rendered[0].answers:
+        columns = [[record.answers[0] for record in rendered]]
+    for column in columns:
+        joined = tokenizer(
+            [f"{text} {answer}" for text, answer in zip(texts, column, strict=True)], add_special_tokens=False
+        )["input_ids"]
+        for record, answer, ids, joined_ids, answers in zip(
+            rendered, column, text_ids, joined, answers_of, strict=True
+        ):
             if joined_ids[: len(ids)] != ids or len(joined_ids) == len(ids):
                 raise UserError(
                     f"{record.where}: the tokenizer joins the end of the text to the answer {answer!r}; "
@@ -82,9 +104,8 @@ def tokenise(
                 )
             answer_ids = tuple(joined_ids[len(ids) :])
             if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in answer_ids:
-                raise UserError(
-                    f"task.verbalizers: the model's tokenizer does not know the answer {answer!r}"
-                )
+                source = f"{record.where}: " if record.answers else "task.verbalizers: "
+                raise UserError(f"{source}the model's tokenizer does not know the answer {answer!r}")
             answers.append((*answer_ids, tokenizer.eos_token_id))
     for record, ids, answers in zip(rendered, text_ids, answers_of, strict=True):
         if len(set(answers)) < len(answers):
@@ -93,7 +114,14 @@ def tokenise(
             raise UserError(f"{record.where}: the text has no tokens")
         check_ids([*ids, *(token for answer in answers for token in answer)], table_rows, record.where)
     return [
-        Example(tuple(ids), tuple(answers), record.label, record.where, record.group)
+        Example(
+            tuple(ids),
+            tuple(answers),
+            record.label,
+            record.where,
+            record.group,
+            FreeText(record.answers, task.max_answer_tokens) if task.answers else None,
+        )
         for record, ids, answers in zip(rendered, text_ids, answers_of, strict=True)
     ]
 

@@ -92,7 +92,7 @@ class TaskData(L.LightningDataModule):
         eval_batch_size: int,
     ) -> None:
         super().__init__()
-        self.answers = len(task.verbalizers)
+        self.answers = max(1, len(task.verbalizers))
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.turns: Callable[[], Sequence[Turn | None]] = list

@@ -42,12 +42,12 @@ def parse_table(
         raise UserError(f"{path}: is none of .jsonl, .csv, .tsv and .parquet")
     if not records:
         raise UserError(f"{path}: the file has no records")
-    if unknown := set(columns) - {*task.fields, task.label}:
+    if unknown := set(columns) - {*task.fields, task.answer_field}:
         raise UserError(
             f"data.columns.{min(unknown)}: task {task.name!r} has no such field; it has "
-            f"{', '.join([*task.fields, task.label])}"
+            f"{', '.join([*task.fields, task.answer_field])}"
         )
-    needed = [*task.fields, *([task.label] if labelled else [])]
+    needed = [*task.fields, *([task.answer_field] if labelled else [])]
     column_of = {name: columns.get(name, name) for name in needed}
     for name, column in column_of.items():
         if column not in records[0].fields:
@@ -62,7 +62,7 @@ def _renamed(record: Record, column_of: Mapping[str, str], task: TaskSettings, i
     fields = dict(record.fields)
     for name, column in column_of.items():
         value = record.fields.get(column)
-        fields[name] = _label(value, task) if is_text and name == task.label else value
+        fields[name] = _label(value, task) if is_text and name == task.answer_field else value
     return Record(fields, record.where)
 
 

@@ -31,7 +31,7 @@ NAMING = ("sweep", "output_root", "logger", "objective")
 ADDED: dict[str, dict[str, Any]] = {
     "trainer": {"min_delta": 0.0, "early_evaluations": False},
     "data": {"truncate": None},
-    "task": {"metrics": [], "group_by": []},
+    "task": {"answers": None, "max_answer_tokens": 16, "metrics": [], "group_by": []},
 }
 
 

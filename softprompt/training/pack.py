@@ -207,30 +207,38 @@ class Pack:
         `answer` is the most likely one, `label` what the data calls it. A record's own `idx` is kept.
         """
         batches = self.data.evaluation_batches(self.data.test)
-        labels_of = {answer: labels[0] for answer, labels in self.task.verbalizers.items()}
         prompt = run.best_prompt().matrix
         self.data.check_lengths(len(prompt), self.backbone.context_length)
         module = PromptEvaluation(self.backbone, [prompt], self.task)
         with interruption.deferred():
             predicted = self.trainer.predict(module, batches) or []
         found = {
-            example.where: dict(zip(labels_of, probabilities, strict=True))
+            example.where: of_example
             for batch, of_batch in zip(batches, predicted, strict=True)
-            for (_, example), probabilities in zip(batch, of_batch, strict=True)
+            for (_, example), of_example in zip(batch, of_batch, strict=True)
         }
         lines = []
         for record in self.test:
-            answer = max(found[record.where], key=found[record.where].__getitem__)
             content = {
                 "record": record.where,
                 **({"idx": record.fields["idx"]} if "idx" in record.fields else {}),
-                "label": labels_of[answer],
-                "answer": answer,
-                "probabilities": {name: round(value, 6) for name, value in found[record.where].items()},
+                **self._prediction(found[record.where]),
             }
             lines.append(json.dumps(content, ensure_ascii=False))
         self.waiting.write(run, run.save_predictions, lines, self.test_hash)
         self.progress.say(f"{run.predictions}: {len(lines)} records answered")
+
+    def _prediction(self, found: str | list[float]) -> dict[str, Any]:
+        """What is written about a record: the text, or the most likely answer and the probabilities of all."""
+        if isinstance(found, str):
+            return {"label": found, "answer": found}
+        probabilities = dict(zip(self.task.verbalizers, found, strict=True))
+        answer = max(probabilities, key=probabilities.__getitem__)
+        return {
+            "label": self.task.verbalizers[answer][0],
+            "answer": answer,
+            "probabilities": {name: round(value, 6) for name, value in probabilities.items()},
+        }
 
     def _baselines(self) -> dict[str, Any]:
         """Scores without tuning, on the official validation set. The runs of a sweep share the file."""

@@ -153,7 +153,7 @@ class PromptTuning(PromptEvaluation):
         figures = {
             f"{parent}{'train/loss' if name == 'train_loss' else f'val/{name}'}": float(value)
             for name, value in row.items()
-            if name not in ("epoch", "step", "n", "seconds")
+            if value is not None and name not in ("epoch", "step", "n", "seconds")
         }
         self.log_dict(figures, batch_size=int(row["n"]), sync_dist=True)
 

@@ -23,10 +23,13 @@ HEADER = f"{'epoch':>5} {'step':>7} {'train loss':>11} {'loss':>8} {'exact match
 def evaluation_line(row: Row, best: bool) -> str:
     """One row of a run's learning curve, aligned under `HEADER`. A star marks the best prompt so far."""
     train_loss = "" if math.isnan(row["train_loss"]) else f"{row['train_loss']:.4f}"
-    exact_match, rank_accuracy, macro_f1, invalid = (f"{row[name]:.1%}" for name in SHARES)
+    with_f1 = {**row, "macro_f1": row.get("token_f1", row["macro_f1"])}
+    exact_match, rank_accuracy, f1, invalid = (
+        "–" if with_f1[name] is None else f"{with_f1[name]:.1%}" for name in SHARES
+    )
     return (
         f"{row['epoch']:5.0f} {row['step']:7.0f} {train_loss:>11} {row['loss']:8.4f} {exact_match:>12} "
-        f"{rank_accuracy:>10} {macro_f1:>7} {invalid:>8} {duration(row['seconds']):>8}{' *' if best else ''}"
+        f"{rank_accuracy:>10} {f1:>7} {invalid:>8} {duration(row['seconds']):>8}{' *' if best else ''}"
     )
 
 

@@ -72,7 +72,10 @@ class _Tracker:
     def send(self, history: Sequence[Row]) -> None:
         for row in history:
             if row["step"] >= self._next_step:
-                self._run.log({key: row[key] for key in row if key != "step"}, step=int(row["step"]))
+                self._run.log(
+                    {key: value for key, value in row.items() if key != "step" and value is not None},
+                    step=int(row["step"]),
+                )
                 self._next_step = int(row["step"]) + 1
 
     def finish(self, run: Run) -> None:
