@@ -1,6 +1,7 @@
 """A run on files in MultiRC's official layout, with its official metrics."""
 
 import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from sklearn.metrics import f1_score
 
 import softprompt
 from softprompt.data.sources import read_records
+from softprompt.errors import UserError
 from softprompt.runs import Run
+from softprompt.submission import main, submission, write_submission
 from softprompt.training.train import train_pack
 from tests.conftest import composed, write_jsonl
 
@@ -63,6 +66,61 @@ def test_a_result_has_the_tasks_metrics(run: Run) -> None:
     assert result["tuned"]["question_exact_match"] == pytest.approx(
         sum(map(all, questions.values())) / 10, abs=1e-5
     )
+
+
+def test_a_submission_has_the_official_nesting(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["submission", str(run.path), str(tmp_path)])
+    main()
+    assert capsys.readouterr().out == f"written to {tmp_path / 'MultiRC.jsonl'}\n"
+    label_of = {
+        tuple(line["idx"].values()): line["label"]
+        for line in map(json.loads, run.predictions.read_text().splitlines())
+    }
+    lines = [json.loads(text) for text in (tmp_path / "MultiRC.jsonl").read_text().splitlines()]
+    assert lines[0] == {
+        "idx": 9,
+        "passage": {
+            "questions": [
+                {"idx": 18, "answers": [{"idx": i, "label": label_of[9, 18, i]} for i in (45, 46, 47)]},
+                {"idx": 19, "answers": [{"idx": i, "label": label_of[9, 19, i]} for i in (48, 49)]},
+            ]
+        },
+    }
+    assert [line["idx"] for line in lines] == [9, 10]
+    with pytest.raises(SystemExit):
+        main()
+    assert "MultiRC.jsonl: exists already" in capsys.readouterr().err
+
+
+def test_predictions_that_were_changed_are_no_submission(run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / run.id
+    shutil.copytree(run.path, copy)
+    with (copy / "predictions.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(
+        UserError, match=r"predictions\.jsonl: is missing or was changed; the training command"
+    ):
+        write_submission(copy, tmp_path)
+    (copy / "predictions.jsonl").unlink()
+    with pytest.raises(
+        UserError, match=r"predictions\.jsonl: is missing or was changed; the training command"
+    ):
+        write_submission(copy, tmp_path)
+
+
+def test_other_tasks_have_a_line_per_record() -> None:
+    of_cb = {
+        "record": "CB/test.jsonl:1",
+        "idx": 0,
+        "label": "neutral",
+        "answer": "neutral",
+        "probabilities": {},
+    }
+    of_record = {"record": "-", "idx": {"passage": 3, "query": 7}, "label": "Mary", "answer": "Mary"}
+    assert list(submission([of_cb])) == [{"idx": 0, "label": "neutral"}]
+    assert list(submission([of_record])) == [{"idx": 7, "label": "Mary"}]
 
 
 def test_predictions_name_each_answer(run: Run) -> None:
