@@ -12,12 +12,12 @@ from pathlib import Path
 import yaml
 
 from softprompt.backbone import local_folder
+from softprompt.data.prepare import prepare
 from softprompt.data.sources import read_records
 from softprompt.errors import UserError, print_error
 from softprompt.files import write_atomically
 from softprompt.library import load
 from softprompt.runs import Run
-from softprompt.tasks import render
 
 
 def write_task(run_folder: Path, folder: Path) -> str:
@@ -30,18 +30,32 @@ def write_task(run_folder: Path, folder: Path) -> str:
         The name of the task.
 
     Raises:
-        UserError: there is no finished run, its model or data cannot be read, or the files exist already.
+        UserError: there is no finished run, its model or data cannot be read, the files exist already, or its answers are
+            free text.
     """
     run = Run.at(run_folder)
     task = run.settings.task
+    if task.answers:
+        raise UserError(
+            f"{run_folder}: the answers of task {task.name!r} are free text, and only tasks with a list of answers can be "
+            "written for lm-evaluation-harness"
+        )
     name = f"softprompt_{task.name}"
     config, data = folder / f"{name}.yaml", folder / f"{name}.jsonl"
     for path in (config, data):
         if path.exists():
             raise UserError(f"{path}: exists already; choose another folder")
-    end = load(run_folder, device="cpu").backbone.tokenizer.eos_token
-    rendered = [render(task, record) for record in read_records(run.settings.data, task).splits["validation"]]
-    lines = [json.dumps({"text": record.text, "label": record.label}) for record in rendered]
+    backbone = load(run_folder, device="cpu").backbone
+    records = read_records(run.settings.data, task).splits["validation"]
+    prepared = prepare(
+        task,
+        records,
+        run.settings.data.truncate,
+        backbone.tokenizer,
+        backbone.table_rows,
+        backbone.context_length,
+    )
+    lines = [json.dumps({"text": record.text, "label": record.label}) for record in prepared.rendered]
     write_atomically(data, "\n".join(lines) + "\n")
     content = {
         "task": name,
@@ -51,7 +65,7 @@ def write_task(run_folder: Path, folder: Path) -> str:
         "output_type": "multiple_choice",
         "doc_to_text": "{{text}}",
         "doc_to_target": "label",
-        "doc_to_choice": [f"{answer}{end}" for answer in task.verbalizers],
+        "doc_to_choice": [f"{answer}{backbone.tokenizer.eos_token}" for answer in task.verbalizers],
         "target_delimiter": " ",
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         "metadata": {"version": 1.0},

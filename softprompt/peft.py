@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -18,6 +19,7 @@ from softprompt.errors import UserError, print_error
 from softprompt.files import write_atomically
 from softprompt.library import load
 from softprompt.runs import Run
+from softprompt.settings import TaskSettings
 
 CARD = """\
 ---
@@ -31,15 +33,13 @@ base_model: {base}
 
 | | exact match | rank accuracy |
 |---|---|---|
-| no prompt | {no_prompt[exact_match]:.1%} | {no_prompt[rank_accuracy]:.1%} |
-| the instruction | {instruction[exact_match]:.1%} | {instruction[rank_accuracy]:.1%} |
-| this prompt | {tuned[exact_match]:.1%} | {tuned[rank_accuracy]:.1%} |
+{scores}
 
-On {tuned[n]} validation examples; the most frequent answer has {majority:.1%}. The best step ({best_step} of {steps}) was selected
+On {n} validation examples; the most frequent answer has {majority:.1%}. The best step ({best_step} of {steps}) was selected
 on {selected_on}.
 
 - **Text** behind the prompt, without special tokens in front: `{template}`
-- **Answers**: a space and one of {answers}, then the end-of-sequence token.
+- **Answers**: a space and {answers}, then the end-of-sequence token.
 - **Recipe**: seed {seed}, start: {init}, {optimizer} with learning rate {lr}, batches of {batch_size}.
 
 ```python
@@ -89,17 +89,36 @@ def export(run_folder: Path, folder: Path) -> None:
         version=result["versions"]["softprompt"],
         examples=result["examples"]["train"],
         template=json.dumps(settings.task.template),
-        answers=", ".join(f"`{answer}`" for answer in settings.task.verbalizers),
+        answers=_answers(settings.task),
+        scores="\n".join(
+            _score_line(name, scores)
+            for name, scores in (
+                ("no prompt", result["baselines"]["no_prompt"]),
+                ("the instruction", result["baselines"]["instruction"]),
+                ("this prompt", result["tuned"]),
+            )
+        ),
         optimizer=settings.optim.target.rpartition(".")[2],
         lr=result.get("lr", settings.optim.lr),
         batch_size=settings.trainer.batch_size,
-        tuned=result["tuned"],
-        **result["baselines"],
+        n=result["tuned"]["n"],
+        majority=result["baselines"]["majority"],
         **{name: result[name] for name in ("best_step", "steps", "selected_on", "seed", "init")},
     )
     write_atomically(folder / WEIGHTS, save({TENSOR: matrix.contiguous()}, {"format": "pt"}))
     write_atomically(folder / "README.md", card)
     write_atomically(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def _answers(task: TaskSettings) -> str:
+    """What the model writes behind the space."""
+    answers = ", ".join(f"`{answer}`" for answer in task.verbalizers)
+    return f"one of {answers}" if answers else f"free text of at most {task.max_answer_tokens} tokens"
+
+
+def _score_line(name: str, scores: dict[str, Any]) -> str:
+    exact_match, rank = (scores[key] for key in ("exact_match", "rank_accuracy"))
+    return f"| {name} | {exact_match:.1%} | {'–' if rank is None else f'{rank:.1%}'} |"
 
 
 def main() -> None:

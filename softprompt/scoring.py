@@ -2,11 +2,11 @@
 
 All of the task's answers are put behind every text. Greedy generation writes exactly an answer if the argmax is right at
 each of its positions, end-of-sequence included, given the answer's earlier tokens. So one forward pass tells what the
-model would write, and how likely it finds each answer.
+model would write, and how likely it finds each answer. Answers that are free text are generated.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from softprompt.backbone import Backbone
 from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
+from softprompt.free_text import is_right, write_answers
+
+GENERATED_AT_ONCE = 32  # sequences, each with keys and values of its own
 
 
 @dataclass(frozen=True)
@@ -24,19 +27,35 @@ class Scores:
 
     Attributes:
         loss: cross-entropy of the right answers, in nats per answer token.
-        exact_match: greedy generation writes the right answer and ends there.
+        exact_match: greedy generation writes the right answer and ends there. With free text it is one of the right answers
+            after normalisation (`free_text.py`).
         rank_accuracy: the right answer is the most likely of the task's answers (log-probabilities summed over an
             answer's tokens, end-of-sequence included).
         macro_f1: F1 of the most likely answers, averaged over the answers that occur (as SuperGLUE scores CB).
         invalid_prediction_rate: greedy generation writes none of the task's answers.
+        extra: the metrics that the task names. With free text `token_f1`, and there is no list of answers from which the
+            three scores above could be computed.
     """
 
     loss: float
     exact_match: float
-    rank_accuracy: float
-    macro_f1: float
-    invalid_prediction_rate: float
+    rank_accuracy: float | None
+    macro_f1: float | None
+    invalid_prediction_rate: float | None
     n: int
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, float | int | None]:
+        """All scores by name, with those of `extra` behind the others."""
+        return {**{name: value for name, value in vars(self).items() if name != "extra"}, **self.extra}
+
+    @staticmethod
+    def of_row(row: Mapping[str, float | int | None]) -> "Scores":
+        """The scores that `row` was made from."""
+        known = {own.name: row[own.name] for own in fields(Scores) if own.name != "extra"}
+        extra = {name: value for name, value in row.items() if name not in known}
+        return Scores(**known, extra=extra)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -51,10 +70,13 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class AnswerScores:
-    """E examples against the C answers of their task."""
+    """E examples against the C answers of their task, or with free text against the first right answer of each (C = 1)."""
 
     log_probability: Float[Tensor, "E C"]  # nats, summed over an answer's tokens
-    written: Bool[Tensor, "E C"]  # greedy generation would write exactly this answer
+    written: Bool[
+        Tensor, "E C"
+    ]  # greedy generation would write exactly this answer; with free text a right one
+    texts: tuple[str, ...] = ()  # with free text, what greedy generation writes
 
     @property
     def most_likely(self) -> Int[Tensor, "E"]:
@@ -63,7 +85,11 @@ class AnswerScores:
 
     def at(self, rows: list[int]) -> "AnswerScores":
         """The scores of some of the examples."""
-        return AnswerScores(self.log_probability[rows], self.written[rows])
+        return AnswerScores(
+            self.log_probability[rows],
+            self.written[rows],
+            tuple(self.texts[row] for row in rows) if self.texts else (),
+        )
 
     def outcomes(self, labels: Int[Tensor, "E"]) -> Outcomes:
         """The scores held against the right answers' indices."""
@@ -88,7 +114,7 @@ def score_answers(
     examples: Sequence[Example],
     prompt_of: Sequence[int] | None = None,
 ) -> AnswerScores:
-    """Score each of the task's answers behind each example's text, in one forward pass.
+    """Score each of the task's answers behind each example's text, in one forward pass; generate answers that are free text.
 
     Args:
         prompts: matrices, which may differ in their number of rows.
@@ -104,10 +130,15 @@ def score_answers(
     token_log_probability = -F.cross_entropy(logits.float(), targets, reduction="none")  # [A]
     wrong = (logits.argmax(-1) != targets).float()  # [A]
     zeros = torch.zeros(len(batch.answer_lengths), device=logits.device)  # [S], S = E·C
-    return AnswerScores(
-        log_probability=zeros.index_add(0, answer_of_token, token_log_probability).view(len(examples), -1),
-        written=zeros.index_add(0, answer_of_token, wrong).view(len(examples), -1) == 0,
-    )
+    log_probability = zeros.index_add(0, answer_of_token, token_log_probability).view(len(examples), -1)
+    right_answers = [example.free_text.right for example in examples if example.free_text]
+    if right_answers:
+        texts = write_answers(backbone, prompts, examples, prompt_of or [0] * len(examples))
+        is_written = [[is_right(text, right)] for text, right in zip(texts, right_answers, strict=True)]
+        written = torch.tensor(is_written, device=logits.device)  # [E, 1]
+        return AnswerScores(log_probability, written, tuple(texts))
+    written = zeros.index_add(0, answer_of_token, wrong).view(len(examples), -1) == 0
+    return AnswerScores(log_probability, written)
 
 
 def score_all(
@@ -126,6 +157,8 @@ def score_all(
     by_length = sorted(range(len(examples)), key=lambda index: examples[index].length)
     pairs = [(prompt, index) for index in by_length for prompt in range(len(prompts))]
     size = max(1, answers // len(examples[0].answers))
+    if examples[0].free_text:
+        size = min(size, GENERATED_AT_ONCE)
     chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
     scores = [
         score_answers(
@@ -137,8 +170,9 @@ def score_all(
         [chunk.log_probability for chunk in scores]
     ).cpu()  # [E·P, C], short texts first
     written = torch.cat([chunk.written for chunk in scores]).cpu()
+    texts = [text for chunk in scores for text in chunk.texts]
     first_row = torch.tensor(by_length).argsort() * len(prompts)  # [E]: the row of each example with prompt 0
     return [
-        AnswerScores(log_probability[first_row + prompt], written[first_row + prompt])
+        AnswerScores(log_probability, written, tuple(texts)).at((first_row + prompt).tolist())
         for prompt in range(len(prompts))
     ]

@@ -33,13 +33,26 @@ class TaskSettings:
     hub_config: Text | None
     instruction: Text
     template: Text
-    label: Text
-    verbalizers: dict[Text, list[str | int | bool]]
+    label: Text | None = None
+    verbalizers: dict[Text, list[str | int | bool]] = field(
+        default_factory=dict
+    )  # empty: answers are free text
+    answers: Text | None = None
+    max_answer_tokens: Annotated[int, Field(ge=1, le=1000)] = 16
+    metrics: list[Literal["f1a", "question_exact_match"]] = field(default_factory=list)
+    group_by: list[Text] = field(default_factory=list)
 
     @property
     def fields(self) -> list[str]:
         """Names of the record fields in the template, in order of appearance."""
         return list(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(self.template) if name))
+
+    @property
+    def answer_field(self) -> str:
+        """The record's field with its label or, if answers are free text, with the right answers."""
+        name = self.answers or self.label
+        assert name is not None  # see `_answers_are_a_list_or_free_text`
+        return name
 
     @field_validator("template")
     @classmethod
@@ -57,17 +70,57 @@ class TaskSettings:
             raise ValueError("should not end in white space: a space is put before the answer")
         return template
 
+    @field_validator("verbalizers", mode="before")
+    @classmethod
+    def _null_is_empty(cls, verbalizers: object) -> object:
+        return {} if verbalizers is None else verbalizers
+
     @field_validator("verbalizers")
     @classmethod
     def _verbalizers_differ(
         cls, verbalizers: dict[str, list[str | int | bool]]
     ) -> dict[str, list[str | int | bool]]:
+        if not verbalizers:
+            return verbalizers
         if len(verbalizers) < 2:
             raise ValueError("should have at least two answers")
         labels = [(type(label), label) for values in verbalizers.values() for label in values]
         if not all(verbalizers.values()) or len(set(labels)) < len(labels):
             raise ValueError("should give every answer at least one label, and no label to two answers")
         return verbalizers
+
+    @model_validator(mode="after")
+    def _answers_are_a_list_or_free_text(self) -> "TaskSettings":
+        if self.answers is None:
+            for name in ("label", "verbalizers"):
+                if not getattr(self, name):
+                    raise ValueError(
+                        f"task.{name} is missing: set it or, if answers are free text, task.answers, the field that has them"
+                    )
+        elif self.label or self.verbalizers or self.metrics:
+            raise ValueError(
+                f"task.answers={self.answers}: answers that are free text need task.label=null, task.verbalizers=null and no "
+                "task.metrics"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _questions_have_a_name(self) -> "TaskSettings":
+        if "question_exact_match" in self.metrics and not self.group_by:
+            raise ValueError(
+                "task.group_by=[]: should name the fields that the records of a question have in common, because "
+                "task.metrics has question_exact_match"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Truncate:
+    """Which field of a record that is too long for the model's context is cut, and at which end."""
+
+    field: Text
+    drop: Literal["start", "end"]
+    prompt_rows: Annotated[int, Field(ge=0)] = 100
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -79,6 +132,7 @@ class HubData:
     revision: Text
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -89,6 +143,7 @@ class JsonlData:
     root: Text
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -102,6 +157,7 @@ class FilesData:
     columns: dict[Text, Text] | None
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,6 +171,7 @@ class MicroworldData:
     level: Annotated[int, Field(ge=1, le=3)] | None
     holdout: Rate
     predict: bool
+    truncate: Truncate | None = None
 
 
 DataSettings = Annotated[HubData | JsonlData | FilesData | MicroworldData, Field(discriminator="source")]
@@ -229,6 +286,15 @@ class Settings:
     sweep: Name
     output_root: Text
     objective: Literal["loss", "exact_match"]
+
+    @model_validator(mode="after")
+    def _a_field_of_the_template_is_cut(self) -> "Settings":
+        if self.data.truncate and self.data.truncate.field not in self.task.fields:
+            raise ValueError(
+                f"data.truncate.field={self.data.truncate.field}: the template of task {self.task.name!r} has no such field; "
+                f"it has {', '.join(self.task.fields)}"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

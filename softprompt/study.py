@@ -19,15 +19,16 @@ from softprompt.answers import AnswerCache, Answers, Group
 from softprompt.backbone import Backbone, load_backbone, model_fingerprint
 from softprompt.console import say
 from softprompt.data.examples import Example, check_lengths, tokenise
+from softprompt.data.prepare import prepare
 from softprompt.data.sources import moved, read_records
 from softprompt.errors import UserError
 from softprompt.prompt import SoftPrompt
 from softprompt.renamed import current_scores
-from softprompt.runs import Run, find_runs, identity
+from softprompt.runs import Run, find_runs, identity, task_identity
 from softprompt.runs.find import unfinished_runs
 from softprompt.runs.run import METRICS
-from softprompt.settings import BOS, AnalysisSettings, DataSettings, Settings, TaskSettings
-from softprompt.tasks import Rendered, render
+from softprompt.settings import BOS, AnalysisSettings, DataSettings, Settings, TaskSettings, Truncate
+from softprompt.tasks import Rendered
 
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
 
@@ -45,6 +46,7 @@ class Target:
     """A task's validation set, as the runs of a sweep used it."""
 
     task: TaskSettings
+    truncate: Truncate | None
     rendered: list[Rendered]
     examples: list[Example]
     fingerprint: dict[str, str]
@@ -112,6 +114,11 @@ class Study:
             }
         )
 
+    @property
+    def free_text_tasks(self) -> list[str]:
+        """The tasks whose answers are free text."""
+        return list(dict.fromkeys(run.settings.task.name for run in self.runs if run.settings.task.answers))
+
     @cached_property
     def prompts(self) -> list[SoftPrompt]:
         """The best prompt of every run."""
@@ -158,10 +165,11 @@ class Study:
             if task.name not in targets:
                 targets[task.name] = self._target(task, data)
             target = targets[task.name]
-            if replace(task, instruction=target.task.instruction) != target.task:
+            same_task = replace(task, instruction=target.task.instruction) == target.task
+            if not same_task or data.truncate != target.truncate:
                 raise UserError(
-                    f"{run.path}: its template or verbalizers differ from those of other runs of task {task.name!r}; "
-                    "use a separate sweep"
+                    f"{run.path}: its template, verbalizers or data.truncate differ from those of other runs of task "
+                    f"{task.name!r}; use a separate sweep"
                 )
             commit = {"model/commit": str(self.backbone.revision)}
             now = {**commit, **target.fingerprint, **model_fingerprint(run.trained_model())}
@@ -178,10 +186,17 @@ class Study:
         if self.options.data_root is not None:
             data = moved(data, self.options.data_root)
         records = read_records(data, task)
-        rendered = [render(task, record) for record in records.splits["validation"]]
-        examples = tokenise(task, rendered, self.backbone.tokenizer, self.backbone.table_rows)
-        self._check_lengths(examples)
-        return Target(task, rendered, examples, dict(records.fingerprint))
+        backbone = self.backbone
+        prepared = prepare(
+            task,
+            records.splits["validation"],
+            data.truncate,
+            backbone.tokenizer,
+            backbone.table_rows,
+            backbone.context_length,
+        )
+        self._check_lengths(prepared.examples)
+        return Target(task, data.truncate, prepared.rendered, prepared.examples, dict(records.fingerprint))
 
     def _check_lengths(self, examples: list[Example]) -> None:
         # Every prompt is tried on every task.
@@ -251,11 +266,13 @@ class Study:
         target_set = self.targets[target]
         indices = self.example_indices(target, examples)
         context: list[object] = [
-            asdict(target_set.task),
+            task_identity(target_set.task),
             target_set.fingerprint,
             self._model_hash,
             str(self.backbone.dtype),
         ]
+        if target_set.truncate:
+            context.append(asdict(target_set.truncate))
         of_target = target_set.examples
         others = set(self.targets[answers_of or target].task.verbalizers) - set(target_set.task.verbalizers)
         if answers_of is not None and others:

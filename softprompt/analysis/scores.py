@@ -10,6 +10,9 @@ from jaxtyping import Bool
 from softprompt.analysis.copies import first_of_each
 from softprompt.analysis.intervals import mean_interval, wilson_interval
 
+# In every result. Those that a task adds have columns of their own.
+SCORES = ("loss", "exact_match", "rank_accuracy", "macro_f1", "invalid_prediction_rate", "n")
+
 
 def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> pd.DataFrame:
     """Scores by run, as shares between 0 and 1.
@@ -26,6 +29,7 @@ def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> p
     for result, variant in zip(results, variants, strict=True):
         tuned, baselines = result["tuned"], result["baselines"]
         low, high = wilson_interval(tuned["exact_match"], tuned["n"])
+        extra = {name: value for name, value in tuned.items() if name not in SCORES}
         lines.append(
             {
                 "task": result["task"],
@@ -37,9 +41,12 @@ def score_table(results: Sequence[dict[str, Any]], variants: Sequence[str]) -> p
                 "tuned": tuned["exact_match"],
                 "low": low,
                 "high": high,
-                "rank_accuracy": tuned["rank_accuracy"],
-                "macro_f1": tuned["macro_f1"],
-                "invalid_prediction_rate": tuned["invalid_prediction_rate"],
+                **{
+                    # NaN: the answers are free text
+                    name: np.nan if tuned[name] is None else tuned[name]
+                    for name in ("rank_accuracy", "macro_f1", "invalid_prediction_rate")
+                },
+                **extra,
                 "loss": tuned["loss"],
                 "n": tuned["n"],
                 "best_step": result["best_step"],

@@ -1,9 +1,10 @@
 """Parses JSON lines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from softprompt.data.superglue import flattened
 from softprompt.errors import UserError, first_line
 from softprompt.tasks import Record, lift
 
@@ -11,7 +12,7 @@ from softprompt.tasks import Record, lift
 def parse_jsonl(content: bytes, path: Path) -> list[Record]:
     """Parse one record per line. The fields of nested objects (WSC's `target`) become fields of the record.
 
-    Blank lines are skipped.
+    A line of MultiRC's or ReCoRD's official files becomes several records. Blank lines are skipped.
 
     Args:
         content: the bytes of the file.
@@ -24,10 +25,15 @@ def parse_jsonl(content: bytes, path: Path) -> list[Record]:
     for number, line in enumerate(content.split(b"\n"), start=1):
         where = f"{path}:{number}"
         if (fields := parse_record(line, where, first=number == 1)) is not None:
-            records.append(Record(lift(fields, where), where))
+            records += records_of(fields, where)
     if not records:
         raise UserError(f"{path}: the file has no records")
     return records
+
+
+def records_of(fields: Mapping[str, object], where: str) -> list[Record]:
+    """The records in a line. Raises like `flattened` and `lift`."""
+    return [Record(lift(flat, place), place) for flat, place in flattened(fields, where)]
 
 
 def parse_record(line: bytes, where: str, first: bool = False) -> dict[str, object] | None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import lightning as L
 
-from softprompt.data.examples import Example, check_lengths, tokenise
+from softprompt.data.examples import Example, check_lengths
 from softprompt.data.order import DataOrder
+from softprompt.data.prepare import prepare
 from softprompt.data.sources import Records
 from softprompt.errors import UserError
 from softprompt.settings import DataSettings, TaskSettings
-from softprompt.tasks import render
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class TaskData(L.LightningDataModule):
             with `data.holdout` a part of the training set, stratified by label and the same for every seed.
         validation: always the official validation set; final scores are computed on it.
         test: for predictions only, without labels; empty unless `data.predict`.
+        truncated: by split as it was read, how many examples had a field cut (`data.truncate`).
         turns: returns the turn of each run of the pack in training, None for a run that has stopped.
 
     Raises:
@@ -86,18 +87,29 @@ class TaskData(L.LightningDataModule):
         records: Records,
         tokenizer: Any,
         table_rows: int,
+        context_length: int | None,
         batch_size: int,
         eval_batch_size: int,
     ) -> None:
         super().__init__()
-        self.answers = len(task.verbalizers)
+        self.answers = max(1, len(task.verbalizers))
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.turns: Callable[[], Sequence[Turn | None]] = list
+        self.truncated: dict[str, int] = {}
 
         def examples(split: str) -> list[Example]:
-            rendered = [render(task, record, labelled=split != "test") for record in records.splits[split]]
-            return tokenise(task, rendered, tokenizer, table_rows)
+            prepared = prepare(
+                task,
+                records.splits[split],
+                data.truncate,
+                tokenizer,
+                table_rows,
+                context_length,
+                labelled=split != "test",
+            )
+            self.truncated[split] = prepared.truncated
+            return prepared.examples
 
         self.train, self.validation = examples("train"), examples("validation")
         self.test = examples("test") if data.predict else []

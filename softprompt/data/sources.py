@@ -131,19 +131,19 @@ def _read_hub(data: HubData, task: TaskSettings, split_names: tuple[str, ...]) -
         if split not in loaded:
             raise UserError(f"data.id={data.id}: there is no split {split!r}; it has {', '.join(loaded)}")
         rows = loaded[split]
-        classes = rows.features.get(task.label)
+        classes = rows.features.get(task.answer_field)
         splits[split] = []
         for index, row in enumerate(rows):
             fields = dict(row)
             if isinstance(classes, ClassLabel):
-                class_index = fields.pop(task.label)
+                class_index = fields.pop(task.answer_field)
                 if class_index >= 0:  # in the hub's test splits -1 means "no label"
-                    fields[task.label] = classes.int2str(class_index)
+                    fields[task.answer_field] = classes.int2str(class_index)
             splits[split].append(Record(fields, f"{data.id} {task.hub_config} {split}[{index}]"))
         if not splits[split]:
             raise UserError(f"data.id={data.id}: split {split!r} is empty")
     # By the content that is used, because a branch moves and files in a local folder change.
-    names = [*task.fields, task.label]
+    names = [*task.fields, task.answer_field]
     fingerprint = {
         f"{task.hub_config or task.folder}/{split}": _used_content(splits[split], names)
         for split in LABELLED_SPLITS

@@ -18,8 +18,8 @@ def parse_table(
 ) -> list[Record]:
     """The records of a file. Its kind is told by the end of its name.
 
-    A number in a field of the template becomes text. In a CSV or TSV file everything is text, so a cell of the label's column
-    is the label of the task that is written so (`1`, `true`).
+    In a CSV or TSV file everything is text, so a cell of the label's column is the label of the task that is written so
+    (`1`, `true`).
 
     Args:
         content: the bytes of the file.
@@ -42,12 +42,12 @@ def parse_table(
         raise UserError(f"{path}: is none of .jsonl, .csv, .tsv and .parquet")
     if not records:
         raise UserError(f"{path}: the file has no records")
-    if unknown := set(columns) - {*task.fields, task.label}:
+    if unknown := set(columns) - {*task.fields, task.answer_field}:
         raise UserError(
             f"data.columns.{min(unknown)}: task {task.name!r} has no such field; it has "
-            f"{', '.join([*task.fields, task.label])}"
+            f"{', '.join([*task.fields, task.answer_field])}"
         )
-    needed = [*task.fields, *([task.label] if labelled else [])]
+    needed = [*task.fields, *([task.answer_field] if labelled else [])]
     column_of = {name: columns.get(name, name) for name in needed}
     for name, column in column_of.items():
         if column not in records[0].fields:
@@ -62,12 +62,7 @@ def _renamed(record: Record, column_of: Mapping[str, str], task: TaskSettings, i
     fields = dict(record.fields)
     for name, column in column_of.items():
         value = record.fields.get(column)
-        if name == task.label:
-            fields[name] = _label(value, task) if is_text else value
-        else:
-            fields[name] = (
-                str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-            )
+        fields[name] = _label(value, task) if is_text and name == task.answer_field else value
     return Record(fields, record.where)
 
 

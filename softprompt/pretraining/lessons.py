@@ -75,7 +75,9 @@ def taught_instructions(task: TaskSettings) -> tuple[str, ...]:
     """All wordings of a task's instruction that the model is taught. The task's own is not one of them."""
     if task.folder in TAUGHT:
         return TAUGHT[task.folder]
-    return next(questions[task.label] for questions in QUESTIONS.values() if task.label in questions)
+    return next(
+        questions[task.answer_field] for questions in QUESTIONS.values() if task.answer_field in questions
+    )
 
 
 class Curriculum:

@@ -75,7 +75,7 @@ def _answers(sections: Sequence[Section]) -> dict[Question, list[tuple[int, Clai
 
 def _cell(value: object) -> Markup:
     if isinstance(value, Real) and not isinstance(value, (Integral, bool)):
-        number = "" if value != value else f"{float(value):.4g}"
+        number = "–" if value != value else f"{float(value):.4g}"
         return Markup(f'<td class="number">{number}</td>')
     if isinstance(value, Integral) and not isinstance(value, bool):
         return Markup(f'<td class="number">{int(value)}</td>')

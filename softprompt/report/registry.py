@@ -81,18 +81,34 @@ MakeSection = Callable[[Study, AnalysisSettings], Section | None]
 _places: dict[str, tuple[int, MakeSection]] = {}
 
 
-def section(place: int) -> Callable[[MakeSection], MakeSection]:
+def section(place: int, needs_list: bool = False) -> Callable[[MakeSection], MakeSection]:
     """Register a function as a section of the report; its name is the name of the part (`parts` in conf/analyze.yaml).
 
     Args:
         place: sections are ordered by it. The places have gaps, so that a section can be put between two others.
+        needs_list: it compares prompts by the answers in the tasks' lists, and is left out if a task's answers are free text.
     """
 
     def register(function: MakeSection) -> MakeSection:
-        _places[function.__name__] = place, function
+        _places[function.__name__] = place, _unless_free_text(function) if needs_list else function
         return function
 
     return register
+
+
+def _unless_free_text(function: MakeSection) -> MakeSection:
+    """The section, or, if a task's answers are free text, a sentence in its place."""
+
+    def make(study: Study, settings: AnalysisSettings) -> Section | None:
+        if not (tasks := study.free_text_tasks):
+            return function(study, settings)
+        return Section(
+            function.__name__.replace("_", " ").capitalize(),
+            f"Left out, because this section compares prompts by a fixed list of answers, and the answers of {', '.join(tasks)} "
+            "are free text. Tasks with a list of answers can be analysed in a sweep of their own.",
+        )
+
+    return make
 
 
 def all_sections() -> dict[str, MakeSection]:

@@ -1,6 +1,7 @@
 """What makes a run this run: the settings and the hashes of data and model that its id is computed from."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from softprompt.errors import UserError
 from softprompt.files import json_sha256, sha256
 from softprompt.parsing import config_of
 from softprompt.prompt import prompt_file
-from softprompt.settings import Settings
+from softprompt.settings import Settings, TaskSettings
 
 # Settings that may differ between two machines, or be changed half-way, without making it another run.
 CIRCUMSTANCES = {
@@ -27,7 +28,11 @@ FILES = ("train", "validation", "test")  # paths, if the source is files; number
 # Top-level keys that do not make it another run, either: where it is written, logged, and how it is compared.
 NAMING = ("sweep", "output_root", "logger", "objective")
 # Keys that were added later, with the value that stands for what was done before: it keeps the ids of older runs.
-ADDED = {"trainer": {"min_delta": 0.0, "early_evaluations": False}}
+ADDED: dict[str, dict[str, Any]] = {
+    "trainer": {"min_delta": 0.0, "early_evaluations": False},
+    "data": {"truncate": None},
+    "task": {"answers": None, "max_answer_tokens": 16, "metrics": [], "group_by": []},
+}
 
 
 def identity(settings: Settings) -> dict[str, Any]:
@@ -38,11 +43,19 @@ def identity(settings: Settings) -> dict[str, Any]:
     if settings.data.source == "files":  # known by their content
         config["data"] = {key: value for key, value in config["data"].items() if key not in FILES}
     del config["model"]["bos"]  # what it comes to is among the hashes of the model
-    for group, defaults in ADDED.items():
-        config[group] = {
-            key: v for key, v in config[group].items() if key not in defaults or v != defaults[key]
-        }
+    for group in ADDED:
+        config[group] = _without_added(group, config[group])
     return config
+
+
+def task_identity(task: TaskSettings) -> dict[str, Any]:
+    """The part of `identity` that says what the task is."""
+    return _without_added("task", asdict(task))
+
+
+def _without_added(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = ADDED[group]
+    return {key: value for key, value in config.items() if key not in defaults or value != defaults[key]}
 
 
 def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:

@@ -39,7 +39,7 @@ from softprompt.renamed import current_config, current_result, is_without_checks
 from softprompt.runs.identity import run_id, without_details
 from softprompt.settings import BOS, ModelSettings, Settings
 
-Row = dict[str, int | float]  # an evaluation: column -> value
+Row = dict[str, Any]  # an evaluation: column -> number; None for a score that the task does not have
 
 PREDICTIONS = "predictions.jsonl"
 CONFIG, INITIAL, PROMPT, METRICS, RESULT = (
@@ -247,5 +247,7 @@ def _as_csv(rows: Sequence[Row]) -> str:
         writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({key: "" if math.isnan(value) else value for key, value in row.items()})
+            writer.writerow(
+                {key: "" if value is None or math.isnan(value) else value for key, value in row.items()}
+            )
     return buffer.getvalue()

@@ -23,7 +23,7 @@ from softprompt.data.sources import Records
 from softprompt.errors import UserError
 from softprompt.files import json_sha256
 from softprompt.initialisers import initial_prompt
-from softprompt.runs import Run
+from softprompt.runs import Run, task_identity
 from softprompt.scoring import Scores
 from softprompt.training.baselines import check_finite, store_baselines, stored_baselines
 from softprompt.training.callbacks.checkpoint import SaveRuns
@@ -100,9 +100,16 @@ class Pack:
             records,
             self.backbone.tokenizer,
             self.backbone.table_rows,
+            self.backbone.context_length,
             self.limits.batch_size,
             self.limits.eval_batch_size,
         )
+        self.truncate = settings.data.truncate
+        if self.truncate and (cut := sum(self.data.truncated.values())):
+            count = sum(map(len, records.splits.values()))
+            self.progress.say(
+                f"data.truncate: cut the field {self.truncate.field!r} of {cut} of {count} records"
+            )
         instruction = settings.task.instruction
         self.instruction = self.backbone.embed_text(instruction)
         if not len(self.instruction):
@@ -218,37 +225,47 @@ class Pack:
         `answer` is the most likely one, `label` what the data calls it. A record's own `idx` is kept.
         """
         batches = self.data.evaluation_batches(self.data.test)
-        labels_of = {answer: labels[0] for answer, labels in self.task.verbalizers.items()}
         prompt = run.best_prompt().matrix
         self.data.check_lengths(len(prompt), self.backbone.context_length)
-        module = PromptEvaluation(self.backbone, [prompt], self.data.answers)
+        module = PromptEvaluation(self.backbone, [prompt], self.task)
         with interruption.deferred():
             predicted = self.trainer.predict(module, batches) or []
         found = {
-            example.where: dict(zip(labels_of, probabilities, strict=True))
+            example.where: of_example
             for batch, of_batch in zip(batches, predicted, strict=True)
-            for (_, example), probabilities in zip(batch, of_batch, strict=True)
+            for (_, example), of_example in zip(batch, of_batch, strict=True)
         }
         lines = []
         for record in self.test:
-            answer = max(found[record.where], key=found[record.where].__getitem__)
             content = {
                 "record": record.where,
                 **({"idx": record.fields["idx"]} if "idx" in record.fields else {}),
-                "label": labels_of[answer],
-                "answer": answer,
-                "probabilities": {name: round(value, 6) for name, value in found[record.where].items()},
+                **self._prediction(found[record.where]),
             }
             lines.append(json.dumps(content, ensure_ascii=False))
         self.waiting.write(run, run.save_predictions, lines, self.test_hash)
         self.progress.say(f"{run.predictions}: {len(lines)} records answered")
 
+    def _prediction(self, found: str | list[float]) -> dict[str, Any]:
+        """What is written about a record: the text, or the most likely answer and the probabilities of all."""
+        if isinstance(found, str):
+            return {"label": found, "answer": found}
+        probabilities = dict(zip(self.task.verbalizers, found, strict=True))
+        answer = max(probabilities, key=probabilities.__getitem__)
+        return {
+            "label": self.task.verbalizers[answer][0],
+            "answer": answer,
+            "probabilities": {name: round(value, 6) for name, value in probabilities.items()},
+        }
+
     def _baselines(self) -> dict[str, Any]:
         """Scores without tuning, on the official validation set. The runs of a sweep share the file."""
-        task = self.task
         # What model.bos comes to is in the fingerprint.
         model = {key: value for key, value in asdict(self.model).items() if key != "bos"}
-        digest = json_sha256([model, self.dtype, asdict(task), self.fingerprint])[:8]
+        content = [model, self.dtype, task_identity(self.task), self.fingerprint]
+        if self.truncate:
+            content.append(asdict(self.truncate))
+        digest = json_sha256(content)[:8]
         path = self.first.path.parent / f"baselines-{digest}.json"
         # Several processes compute them together, because one may find a file that the others did not find yet.
         stored = None if is_distributed(self.limits) else stored_baselines(path, digest)
@@ -259,8 +276,8 @@ class Pack:
         check_finite(no_prompt, self.backbone)
         baselines = {
             "majority": majority_share(self.data.validation),
-            "no_prompt": asdict(no_prompt),
-            "instruction": asdict(instruction),
+            "no_prompt": no_prompt.row,
+            "instruction": instruction.row,
         }
         if not self.dry:
             rank_zero_only(store_baselines)(path, digest, baselines)
@@ -279,7 +296,7 @@ class Pack:
             if not state.live or state.steps_to_evaluation(member.limits) > 0:
                 continue
             if on_validation and torch.equal(state.prompt.detach(), self.instruction):
-                state.observe(Scores(**self.baselines["instruction"]), member.limits)
+                state.observe(Scores.of_row(self.baselines["instruction"]), member.limits)
             else:
                 unknown.append(member)
         if unknown:
@@ -298,7 +315,7 @@ class Pack:
         self.progress.print_evaluations(self.members)
         members = list(self.members)
         self.data.turns = lambda: [m.turn for m in members]
-        module = PromptTuning(self.backbone, members, self.data.answers)
+        module = PromptTuning(self.backbone, members, self.task)
         with interruption.deferred():
             self.trainer.fit(module, datamodule=self.data)
         for i, member in enumerate(members):
@@ -322,7 +339,7 @@ class Pack:
         found: list[Scores] = []
         # A dry run sees one batch, in which every prompt should have examples.
         for group in [[prompt] for prompt in prompts] if self.dry else [prompts]:
-            module = PromptEvaluation(self.backbone, group, self.data.answers)
+            module = PromptEvaluation(self.backbone, group, self.task)
             batches = self.data.evaluation_batches(examples, range(len(group)))
             with interruption.deferred():
                 self.trainer.validate(module, batches, verbose=False)
@@ -344,7 +361,7 @@ class Pack:
             tuned = [member.state.best_scores for member in stopped]
         elif stopped:
             prompts = [member.state.best_prompt for member in stopped]
-            tuned = [asdict(s) for s in self._scores("the best prompt", prompts, self.data.validation)]
+            tuned = [s.row for s in self._scores("the best prompt", prompts, self.data.validation)]
         else:
             tuned = []
         for member, scores in zip(stopped, tuned, strict=True):

@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from softprompt.backbone import Backbone
 from softprompt.data.module import TaskData
 from softprompt.runs import Row, Run
-from softprompt.scoring import Scores
 from softprompt.training.optimizers import learning_rate
 from softprompt.training.run_state import RunState
 from softprompt.version import __version__
 
+NO_SCORES = ("epoch", "step", "train_loss", "seconds")  # columns of metrics.csv
 PACKAGES = ("torch", "lightning", "transformers", "datasets", "torchmetrics", "safetensors")
 
 
@@ -41,10 +40,10 @@ def make_result(
         "init": run.settings.prompt.init,
         "rows": state.prompt.shape[0],
         "lr": learning_rate(run.settings.optim, backbone),
-        "tuned": {field.name: tuned[field.name] for field in fields(Scores)},
+        "tuned": _scores(tuned),
         "baselines": baselines,
         "selected_on": "validation" if data.selection is data.validation else "holdout",
-        "selection": {field.name: state.best_scores[field.name] for field in fields(Scores)},
+        "selection": _scores(state.best_scores),
         "best_step": state.best_step,
         "steps": state.order.total_steps,
         "epochs": state.order.epoch,
@@ -55,6 +54,7 @@ def make_result(
             "selection": len(data.selection),
             "validation": len(data.validation),
         },
+        "truncated": data.truncated if run.settings.data.truncate else None,
         "backbone": {
             "id": backbone.id,
             "revision": backbone.revision,
@@ -68,6 +68,10 @@ def make_result(
         },
         "commit": _commit(),
     }
+
+
+def _scores(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in NO_SCORES}
 
 
 def _commit() -> str | None:

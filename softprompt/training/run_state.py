@@ -64,7 +64,7 @@ class RunState:
         """
         train_loss = self.loss_sum / self.token_count if self.token_count else math.nan
         row: Row = {"epoch": self.order.epoch, "step": self.order.total_steps, "train_loss": train_loss}
-        self.history.append({**row, **asdict(scores), "seconds": round(self.seconds, 1)})
+        self.history.append({**row, **scores.row, "seconds": round(self.seconds, 1)})
         self.loss_sum, self.token_count = 0.0, 0
         if not math.isfinite(scores.loss):
             self.failed = f"the validation loss is {scores.loss} after {self.order.total_steps} steps"

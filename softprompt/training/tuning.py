@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from softprompt.backbone import Backbone
 from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
+from softprompt.settings import TaskSettings
 from softprompt.training.evaluation import PromptEvaluation
 from softprompt.training.member import Member
 from softprompt.training.optimizers import learning_rate, make_optimizers
@@ -29,9 +30,9 @@ from softprompt.training.optimizers import learning_rate, make_optimizers
 class PromptTuning(PromptEvaluation):
     """Trains the prompts of a pack of R runs. The frozen backbone is in no state dict and in no optimiser."""
 
-    def __init__(self, backbone: Backbone, members: Sequence[Member], answers: int) -> None:
-        """`answers` is the number of the task's answers."""
-        super().__init__(backbone, [member.state.prompt for member in members], answers)
+    def __init__(self, backbone: Backbone, members: Sequence[Member], task: TaskSettings) -> None:
+        """`task` is that of the members."""
+        super().__init__(backbone, [member.state.prompt for member in members], task)
         self.automatic_optimization = False  # Lightning's own loop has one optimiser
         self.members = members
         self.runs = [member.state for member in members]

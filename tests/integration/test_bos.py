@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import softprompt
 from softprompt.adapter import read_adapter
 from softprompt.backbone import Backbone, load_backbone
+from softprompt.backbone.generating import generate
 from softprompt.backbone.lens import logit_lens
 from softprompt.backbone.writing import write_greedily
 from softprompt.data.batch import Batch
@@ -75,6 +76,14 @@ def test_every_implementation_puts_it_in_front(backbone: Backbone) -> None:
     logits.sum().backward()
     assert prompts[0].grad is not None and prompts[0].grad.shape == (3, backbone.width)
     assert context is None or backbone.context_length == context - 1
+
+
+def test_what_is_generated_stands_behind_it(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt, texts = torch.randn(3, backbone.width) * 0.3, [[7, 8, 9], [10, 11]]
+    bare = generate(backbone, [torch.cat([backbone.embed([BEGIN]), prompt])], texts, [0, 0], 4)
+    without = generate(backbone, [prompt], texts, [0, 0], 4)
+    monkeypatch.setattr(backbone, "bos_id", BEGIN)
+    assert generate(backbone, [prompt], texts, [0, 0], 4) == bare != without
 
 
 def test_a_run_is_trained_behind_it_and_says_so(with_bos: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

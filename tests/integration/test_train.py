@@ -4,13 +4,15 @@ import csv
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from rich.console import Console
 
-from softprompt.backbone import load_backbone
+import softprompt
+from softprompt.backbone import Backbone, load_backbone
 from softprompt.errors import UserError
 from softprompt.parsing import parse_settings
 from softprompt.prompt import SoftPrompt
@@ -18,9 +20,11 @@ from softprompt.runs import Run, RunLock, find_runs, run_id
 from softprompt.runs.checkpoint import save_checkpoint
 from softprompt.runs.identity import without_details
 from softprompt.settings import OptimSettings, PromptSettings, Settings
+from softprompt.study import Study
 from softprompt.training.train import train_pack
 from softprompt.training.tuning import PromptTuning
 from tests.conftest import ROOT, cb_records, checkpoint_state, make_model, write_jsonl
+from tests.integration.small_sweep import ANALYSIS
 
 
 @pytest.fixture
@@ -283,3 +287,25 @@ def test_two_processes_cannot_train_one_run(settings, console):
     ):
         train(run.settings, console)
     assert train(run.settings, console).done
+
+
+def test_a_field_that_does_not_fit_is_cut(config, console, monkeypatch):
+    """The same texts in training, prediction, the report's answers and in a notebook."""
+    monkeypatch.setattr(Backbone, "context_length", 22)
+    with pytest.raises(
+        UserError, match=r"train\.jsonl:1: 11 prompt rows and 13 tokens .* prompt_rows: 11\}'$"
+    ):
+        train(parse_settings(config), console)
+    config["data"] |= {"truncate": {"field": "premise", "drop": "start", "prompt_rows": 11}, "predict": True}
+    run = train(parse_settings(config), console)
+    result = run.result()
+    assert result["truncated"] == {"train": 8, "validation": 6, "test": 4}
+    assert "data.truncate: cut the field 'premise' of 18 of 25 records" in console.export_text(clear=False)
+    loaded = softprompt.load(run.path)
+    records = [json.loads(line) for line in (Path(config["data"]["root"]) / "CB/val.jsonl").open()]
+    assert loaded.score(records).loss == pytest.approx(result["tuned"]["loss"], abs=1e-5)
+    study = Study(run.path.parent.parent, console, replace(ANALYSIS, sweep=str(run.path.parent.parent)))
+    (answers,) = study.answers([[loaded.prompt.matrix]], "cb")
+    assert answers.exact_match.mean() == pytest.approx(result["tuned"]["exact_match"], abs=1e-6)
+    assert study.targets["cb"].rendered[1].text.startswith("\nPremise: cat runs\n")
+    assert len(run.predictions.read_text().splitlines()) == 5

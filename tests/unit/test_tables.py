@@ -11,6 +11,7 @@ from softprompt.data.sources import moved, read_records
 from softprompt.errors import UserError
 from softprompt.runs import run_id
 from softprompt.settings import FilesData, Settings
+from softprompt.tasks import render
 
 COLUMNS = {"premise": "first", "label": "is_neutral"}
 ROWS = [("a dog, a cat", "a dog", "1"), ("7", 'it is "big"\nand red', "0"), ("a cat", "a dog", "1")]
@@ -64,13 +65,31 @@ def test_truth_values_are_read_however_they_are_written(own: Settings, tmp_path:
     assert [record.fields["label"] for record in records.splits["train"]] == [True, False]
 
 
-def test_a_number_becomes_text(own: Settings, tmp_path: Path) -> None:
+def test_numbers_give_the_same_text_in_every_format(own: Settings, tmp_path: Path) -> None:
+    rows = [(3, 2.5, 1), (-7, 0.125, 0)]
     for split in ("train", "val"):
-        pq.write_table(
-            pa.table({"first": [7], "hypothesis": [split], "is_neutral": [1]}), tmp_path / f"{split}.parquet"
+        columns = dict(
+            zip(("first", "hypothesis", "is_neutral"), map(list, zip(*rows, strict=True)), strict=True)
         )
-    records = read_records(files(tmp_path, "parquet"), own.task)
-    assert records.splits["train"][0].fields["premise"] == "7"
+        pq.write_table(pa.table({**columns, "split": [split] * 2}), tmp_path / f"{split}.parquet")
+        table = pq.read_table(tmp_path / f"{split}.parquet").to_pandas()
+        table.to_csv(tmp_path / f"{split}.csv", index=False)
+        table.to_json(tmp_path / f"{split}.jsonl", orient="records", lines=True)
+    texts = {}
+    for kind in ("parquet", "csv", "jsonl"):
+        records = read_records(files(tmp_path, kind), own.task).splits["train"]
+        texts[kind] = [(render(own.task, record).text, record.fields["label"]) for record in records]
+    assert texts["parquet"] == texts["csv"] == texts["jsonl"]
+    assert "Premise: 3\nHypothesis: 2.5\n" in texts["csv"][0][0]
+
+
+def test_null_is_refused_with_its_place(own: Settings, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        table = pa.table({"first": [7, None], "hypothesis": [split, "b"], "is_neutral": [1, 0]})
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    _, record = read_records(files(tmp_path, "parquet"), own.task).splits["train"]
+    with pytest.raises(UserError, match=r"train\.parquet\[1\]: field 'premise' is null"):
+        render(own.task, record)
 
 
 def test_a_run_is_known_by_the_content_of_its_files(own: Settings, tmp_path: Path) -> None:

@@ -28,11 +28,26 @@ def test_a_line_break_in_a_field_becomes_a_space(settings):
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(3, "3"), (2.5, "2.5"), (-1e20, "-1e+20"), (True, "true"), (False, "false"), (0, "0")]
+)
+def test_numbers_and_truth_values_are_written_as_in_json(settings, value, text):
+    record = Record({**RECORD, "premise": value}, "here:1")
+    assert f"Premise: {text}\n" in render(settings.task, record).text
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"premise": "  "}, "here:1: field 'premise' is empty"),
-        ({"premise": 7}, "here:1: field 'premise' should be text, but is 7"),
-        ({"premise": None}, "here:1: field 'premise' should be text, but is None"),
+        (
+            {"premise": ["a"]},
+            "here:1: field 'premise' should be text, a number, true or false, but is \"['a']\"",
+        ),
+        (
+            {"premise": float("nan")},
+            "here:1: field 'premise' should be text, a number, true or false, but is 'nan'",
+        ),
+        ({"premise": None}, "here:1: field 'premise' is null"),
         ({"premise": "half \ud800"}, "here:1: field 'premise' contains half of a surrogate pair"),
         ({"label": "maybe"}, "here:1: label 'maybe' is unknown to task 'cb'; its labels are 'entailment', "),
         ({"label": 0}, "here:1: label 0 is unknown"),
@@ -76,6 +91,12 @@ def test_false_and_zero_are_different_labels(settings):
              "end1": 10, "start2": 0, "end2": 4, "version": 1.1, "idx": 0},
             "\nWord: run\nSentence 1: A dog runs.\nSentence 2: Runs differ.\nAnswer:",
         ),
+        (
+            "multirc",
+            {"paragraph": "A dog is big.", "question": "What is big?", "answer": "a dog", "label": 1,
+             "idx": {"paragraph": 0, "question": 0, "answer": 0}},
+            "\nParagraph: A dog is big.\nQuestion: What is big?\nAnswer: a dog\nTrue or False?",
+        ),
     ],
 )  # fmt: skip
 def test_records_of_other_superglue_tasks(task, fields, text):
@@ -83,6 +104,23 @@ def test_records_of_other_superglue_tasks(task, fields, text):
     settings = parse_task_settings(yaml.safe_load((ROOT / f"conf/task/{task}.yaml").read_text()))
     rendered = render(settings, Record(fields, "here:1"))
     assert rendered.text == text
-    assert list(settings.verbalizers)[rendered.label] == str(fields["label"])
-    on_the_hub = Record({**fields, "label": str(fields["label"])}, "here:1")
+    name = str(bool(fields["label"]))
+    assert list(settings.verbalizers)[rendered.label] == name
+    on_the_hub = Record({**fields, "label": name}, "here:1")
     assert render(settings, on_the_hub).label == rendered.label
+
+
+def test_records_of_a_question_are_a_group():
+    task = parse_task_settings(yaml.safe_load((ROOT / "conf/task/multirc.yaml").read_text()))
+    fields = {"paragraph": "A dog.", "question": "What?", "answer": "a dog", "label": 1}
+    places = [(0, 0, 0), (0, 0, 1), (0, 1, 2), (1, 0, 3)]
+    groups = [
+        render(
+            task,
+            Record({**fields, "idx": dict(zip(("paragraph", "question", "answer"), place, strict=True))}, ""),
+        ).group
+        for place in places
+    ]
+    assert groups[0] == groups[1] and len(set(groups)) == 3
+    with pytest.raises(UserError, match=r"^here:1: no field 'idx\.paragraph', which task\.group_by names"):
+        render(task, Record({**fields, "idx": 7}, "here:1"))

@@ -20,7 +20,7 @@ from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
 
-@section(place=40)
+@section(place=40, needs_list=True)
 def ablation(study: Study, settings: AnalysisSettings) -> Section:
     """The change in loss for every edit of every row, and whether kept rows matter more than others."""
     table = pd.concat(_tables(study, settings), ignore_index=True)

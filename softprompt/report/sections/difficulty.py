@@ -32,7 +32,7 @@ NAMES = {
 SIGNIFICANT = 0.05
 
 
-@section(place=80)
+@section(place=80, needs_list=True)
 def difficulty(study: Study, settings: AnalysisSettings) -> Section:
     """Zero-shot scores over several wordings of each task's instruction, beside the spread of its prompts over runs."""
     zero_shot: dict[str, dict[str, float]] = {}

@@ -29,7 +29,7 @@ MARKS = {  # marker and colour of each kind of prompt in the figure
 }
 
 
-@section(place=50)
+@section(place=50, needs_list=True)
 def hard_prompt(study: Study, settings: AnalysisSettings) -> Section:
     """The scores of the hard prompts, beside random texts, no prompt, the initial prompts and the tuned prompts."""
     correct: dict[str, dict[str, dict[int, Bool[np.ndarray, "E"]]]] = {

@@ -25,7 +25,7 @@ from softprompt.study import Study
 LOW = 0.1  # nats per answer
 
 
-@section(place=72)
+@section(place=72, needs_list=True)
 def interpolation(study: Study, settings: AnalysisSettings) -> Section | None:
     """Barriers between prompts of one task, and of two tasks; None if there are no two prompts of one variant."""
     lines, pairs = (pd.DataFrame(rows) for rows in _lines_and_pairs(study, settings))

@@ -21,7 +21,7 @@ from softprompt.study import Study
 TOKENS = 5  # named in a finding
 
 
-@section(place=45)
+@section(place=45, needs_list=True)
 def pruning(study: Study, settings: AnalysisSettings) -> Section:
     """The curves of greedy pruning from either end, beside a random order and the initial prompts."""
     curves = pruning_curves(study, settings.pruning_examples)

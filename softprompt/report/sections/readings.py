@@ -23,7 +23,7 @@ from softprompt.study import Study
 TAUGHT, FUNCTIONAL = "taught words", "functional words"
 
 
-@section(place=35)
+@section(place=35, needs_list=True)
 def readings(study: Study, settings: AnalysisSettings) -> Section:
     """The words of every reading; where the task's words are known, their precision."""
     lists = read_prompts(study, settings)

@@ -46,7 +46,8 @@ def scores(study: Study, settings: AnalysisSettings) -> Section:
     return Section(
         title="Scores",
         how=(
-            "Exact match on the validation set: greedy generation writes the right answer and ends there. The 95% interval "
+            "Exact match on the validation set: greedy generation writes the right answer and ends there (with free "
+            "text, a right answer after case, punctuation and articles are removed). The 95% interval "
             "of a task is for new runs on new examples, from the variance between runs and between examples and Student's t "
             "(with one run, for new examples only: Wilson's interval). Runs with exactly the same prompt count once. The "
             "interval of a single run (scores.csv) is Wilson's, over examples. The level of a task is 95% of the "

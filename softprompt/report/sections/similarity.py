@@ -25,7 +25,7 @@ GAINS = (EXACT_MATCH, RANK_ACCURACY)
 Measure = tuple[str, str, Callable[..., float], list[Any]]
 
 
-@section(place=100)
+@section(place=100, needs_list=True)
 def similarity(study: Study, settings: AnalysisSettings) -> Section | None:
     """Every measure of similarity and its correlation with transfer; None with only one task."""
     if study.labels["task"].nunique() < 2:

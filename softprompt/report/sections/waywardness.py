@@ -12,7 +12,7 @@ from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
 
-@section(place=55)
+@section(place=55, needs_list=True)
 def waywardness(study: Study, settings: AnalysisSettings) -> Section | None:
     """Exact match and nearest tokens by start; None if no run started from another task's instruction."""
     kinds = _starts(study)

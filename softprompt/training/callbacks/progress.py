@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from softprompt.console import duration, say
 from softprompt.runs import Row
+from softprompt.scoring import Scores
 from softprompt.training.member import Member
 from softprompt.training.tuning import PromptTuning
 
@@ -22,18 +23,22 @@ HEADER = f"{'epoch':>5} {'step':>7} {'train loss':>11} {'loss':>8} {'exact match
 def evaluation_line(row: Row, best: bool) -> str:
     """One row of a run's learning curve, aligned under `HEADER`. A star marks the best prompt so far."""
     train_loss = "" if math.isnan(row["train_loss"]) else f"{row['train_loss']:.4f}"
-    exact_match, rank_accuracy, macro_f1, invalid = (f"{row[name]:.1%}" for name in SHARES)
+    with_f1 = {**row, "macro_f1": row.get("token_f1", row["macro_f1"])}
+    exact_match, rank_accuracy, f1, invalid = (
+        "–" if with_f1[name] is None else f"{with_f1[name]:.1%}" for name in SHARES
+    )
     return (
         f"{row['epoch']:5.0f} {row['step']:7.0f} {train_loss:>11} {row['loss']:8.4f} {exact_match:>12} "
-        f"{rank_accuracy:>10} {macro_f1:>7} {invalid:>8} {duration(row['seconds']):>8}{' *' if best else ''}"
+        f"{rank_accuracy:>10} {f1:>7} {invalid:>8} {duration(row['seconds']):>8}{' *' if best else ''}"
     )
 
 
 def summary(result: dict[str, Any]) -> str:
     """A result in one line."""
     tuned, baselines = result["tuned"], result["baselines"]
+    extra = "".join(f", {name} {value:.1%}" for name, value in Scores.of_row(tuned).extra.items())
     return (
-        f"exact match {tuned['exact_match']:.1%} after {result['best_step']} steps; "
+        f"exact match {tuned['exact_match']:.1%}{extra} after {result['best_step']} steps; "
         f"instruction {baselines['instruction']['exact_match']:.1%}, "
         f"no prompt {baselines['no_prompt']['exact_match']:.1%}, majority {baselines['majority']:.1%}, "
         f"n={tuned['n']}, {duration(result['seconds'])}"
