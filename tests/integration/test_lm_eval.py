@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
+import softprompt
 from softprompt.backbone import local_folder
+from softprompt.data.sources import read_records
 from softprompt.errors import UserError
 from softprompt.lm_eval import write_task
 from softprompt.peft import export
@@ -47,7 +50,14 @@ def test_the_harness_computes_the_same_rank_accuracy(task: str, bos: bool, tmp_p
     found = lm_eval.simple_evaluate(
         model="hf", model_args=model, tasks=[name], device="cpu", batch_size=16, bootstrap_iters=0,
         task_manager=TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False),
-    )["results"][name]["acc,none"]  # fmt: skip
-    assert found == pytest.approx(run.result()["tuned"]["rank_accuracy"], abs=1e-6)
+    )  # fmt: skip
+    accuracy = found["results"][name]["acc,none"]
+    assert accuracy == pytest.approx(run.result()["tuned"]["rank_accuracy"], abs=1e-6)
+    samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
+    theirs = torch.tensor([[float(choice[0]) for choice in sample["filtered_resps"]] for sample in samples])
+    records = read_records(settings.data, settings.task).splits["validation"]
+    ours = softprompt.load(run.path, device="cpu").probabilities([record.fields for record in records])
+    shares = torch.tensor([list(of_record.values()) for of_record in ours])
+    torch.testing.assert_close(shares, theirs.softmax(1), rtol=1e-3, atol=1e-4)
     with pytest.raises(UserError, match="exists already; choose another folder"):
         write_task(run.path, tmp_path / "tasks")
