@@ -329,7 +329,10 @@ def call(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_a_group_that_is_null_is_named(tmp_path: Path) -> None:
     result = call(f"output_root={tmp_path}", "task=null")
     assert result.returncode == 1
-    assert result.stderr == "error: task=null: should be one of boolq, cb, copa, rte, wic, wsc\n"
+    assert (
+        result.stderr
+        == "error: task=null: should be one of boolq, cb, copa, multirc, record, rte, wic, wsc\n"
+    )
 
 
 def test_an_unknown_mode_of_wandb_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

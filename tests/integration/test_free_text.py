@@ -136,6 +136,8 @@ def test_a_notebook_and_the_command_give_the_text(runs: list[Run], tmp_path: Pat
 
 
 def test_the_report_says_what_it_leaves_out(root: Path, runs: list[Run]) -> None:
+    listed = with_list(root, sweep="free")
+    train_pack([replace(listed, task=replace(listed.task, name="listed"))], QUIET)
     write_report(replace(ANALYSIS, sweep=str(root / "free")), QUIET)
     folder = root / "free" / "analysis"
     page = (folder / "report.html").read_text()
@@ -147,7 +149,8 @@ def test_the_report_says_what_it_leaves_out(root: Path, runs: list[Run]) -> None
     assert {"scores", "scores_by_task", "steps_to_level", "neighbours", "norms", "distances"} <= tables
     assert {"learning_curves", "norms", "projection"} <= figures
     table = (folder / "tables" / "scores.csv").read_text().splitlines()
-    row = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    row, *_, of_list = (dict(zip(table[0].split(","), line.split(","), strict=True)) for line in table[1:])
+    assert of_list["task"] == "listed" and of_list["token_f1"] == "" and float(of_list["rank_accuracy"]) > 0
     assert row["rank_accuracy"] == "" and float(row["token_f1"]) == pytest.approx(
         runs[0].result()["tuned"]["token_f1"]
     )

@@ -1,6 +1,7 @@
 """Tests with a real language model. Needs the package that `make install-smollm2` installs."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch.nn import functional as F
 
 from softprompt.backbone import Backbone, load_backbone
 from softprompt.data.batch import Batch
-from softprompt.data.examples import Example
+from softprompt.data.examples import Example, FreeText
+from softprompt.free_text import write_answers
 from softprompt.scoring import score_answers
 from softprompt.settings import ModelSettings
 
@@ -66,3 +68,19 @@ def test_logits_and_gradients_equal_the_concatenated_forward(smollm2: Backbone) 
     loss.backward()
     expected.backward()
     assert (ours.grad - theirs.grad).norm() <= 1e-4 * theirs.grad.norm()
+
+
+def test_what_it_writes_side_by_side_is_what_it_writes_alone(smollm2: Backbone) -> None:
+    questions = [
+        "The capital of France is the city of",
+        "Question: Which animal says meow, the dog or the cat?\nThe animal that says meow is the",
+        "One, two, three,",
+    ]
+    examples = [
+        replace(example(smollm2, text, []), label=None, free_text=FreeText((), 6)) for text in questions
+    ]
+    prompts = [torch.empty(0, smollm2.width), smollm2.embed_text("Answer in one word.")]
+    together = write_answers(smollm2, prompts, [e for e in examples for _ in prompts], [0, 1] * len(examples))
+    alone = [write_answers(smollm2, [prompt], [e], [0])[0] for e in examples for prompt in prompts]
+    assert together == alone
+    assert [text.split()[0].strip(".,") for text in together[::2]] == ["Paris", "cat", "four"]

@@ -3,13 +3,16 @@ from pathlib import Path
 
 import datasets
 import pytest
+import yaml
 
 from softprompt.data.jsonl import parse_jsonl
 from softprompt.data.sources import read_records
 from softprompt.errors import UserError
 from softprompt.files import sha256
+from softprompt.parsing import parse_task_settings
 from softprompt.settings import HubData
-from tests.conftest import cb_records
+from softprompt.tasks import render
+from tests.conftest import ROOT, cb_records
 
 
 def test_fields_of_nested_objects_become_fields_of_the_record(data_folder):
@@ -111,3 +114,43 @@ def test_a_missing_hub_data_set_is_named(settings):
         UserError, match=r"^data\.id=nobody/nothing \(config cb, revision main\): cannot be loaded"
     ):
         read_records(data, settings.task)
+
+
+def test_multirc_and_record_are_read_from_the_hub(tmp_path):
+    """Nested ids, class labels, and lists of answers, which test records lack."""
+    text, number = datasets.Value("string"), datasets.Value("int32")
+    multirc = datasets.Features(
+        paragraph=text, question=text, answer=text, label=datasets.ClassLabel(names=["False", "True"]),
+        idx={"paragraph": number, "question": number, "answer": number},
+    )  # fmt: skip
+    record = datasets.Features(
+        passage=text, query=text, entities=datasets.List(text), answers=datasets.List(text),
+        idx={"passage": number, "query": number},
+    )  # fmt: skip
+    rows = {
+        "multirc": lambda i, labelled: {"paragraph": "A dog.", "question": f"What {i}?", "answer": "a dog",
+            "label": i % 2 if labelled else -1, "idx": {"paragraph": 0, "question": i, "answer": i}},
+        "record": lambda i, labelled: {"passage": "Mary ran.", "query": f"@placeholder {i}", "entities": ["Mary"],
+            "answers": ["Mary", "she"] if labelled else [], "idx": {"passage": 0, "query": i}},
+    }  # fmt: skip
+    configs = ""
+    for name, features in (("multirc", multirc), ("record", record)):
+        configs += f"- config_name: {name}\n  data_files:\n"
+        for k, split in enumerate(("train", "validation", "test")):
+            path = tmp_path / "hub" / name / f"{split}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = [rows[name](10 * k + i, split != "test") for i in range(2)]
+            datasets.Dataset.from_list(content, features=features).to_parquet(path)
+            configs += f"  - split: {split}\n    path: {name}/{split}.parquet\n"
+    (tmp_path / "hub" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    data = HubData(source="hub", id=str(tmp_path / "hub"), revision="main", holdout=0.0, predict=True)
+    rendered = {}
+    for name in ("multirc", "record"):
+        task = parse_task_settings(yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text()))
+        splits = read_records(data, task).splits
+        rendered[name] = [render(task, one) for one in splits["train"]]
+        assert render(task, splits["test"][1], labelled=False).label is None
+        assert next(iter(splits["test"][1].fields["idx"].values())) == 0
+    assert [one.label for one in rendered["multirc"]] == [1, 0]  # False is the second answer
+    assert rendered["multirc"][0].group != rendered["multirc"][1].group
+    assert [one.answers for one in rendered["record"]] == [("Mary", "she")] * 2
