@@ -65,6 +65,53 @@ class Backbone(ABC):
         """The rows of a prompt, with the beginning-of-sequence token in front if the model needs it. It is never trained."""
         return rows if self.bos_id is None else torch.cat([self.bos.to(rows), rows])
 
+    @abstractmethod
+    def prefix_logits(self, prefixes: Sequence[Float[Tensor, "_ D"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """`answer_logits` behind prefixes: keys and values of every layer, instead of rows that the model turns into them.
+
+        Args:
+            prefixes: one row per position, as `keys_and_values` lays them out. Cast and differentiated like prompts.
+
+        Raises:
+            UserError: the model has no key-value cache.
+        """
+
+    @cached_property
+    def cache_shapes(self) -> list[tuple[int, int, int]]:
+        """For each layer with a key-value cache: its heads H, the width of a key, and of a value."""
+        with torch.no_grad():
+            cache = self._cache_of(torch.zeros(1, 1, self.width))
+        return [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers]
+
+    @torch.no_grad()
+    def keys_and_values(self, prompt: Float[Tensor, "n d"]) -> Float[Tensor, "n D"]:
+        """What the model makes of a prompt's rows: a prefix that does what the prompt does. Float32 on the CPU.
+
+        A row of D numbers has the keys of all heads of the first layer, their values, the keys of the second layer, and so on.
+        """
+        parts = [
+            part[0].transpose(0, 1).flatten(1)  # [1, H, n, e] -> [n, H·e]
+            for layer in self._cache_of(self.behind_bos(prompt)[None]).layers
+            for part in (layer.keys, layer.values)
+        ]
+        return torch.cat(parts, 1).float().cpu()
+
+    def split_prefix(
+        self, prefix: Float[Tensor, "n D"]
+    ) -> list[tuple[Float[Tensor, "n H e"], Float[Tensor, "n H _"]]]:
+        """The keys and values of each layer of a prefix."""
+        sizes = [heads * width for heads, *widths in self.cache_shapes for width in widths]
+        parts = iter(torch.split(prefix, sizes, 1))
+        return [
+            (next(parts).view(-1, heads, key), next(parts).view(-1, heads, value))
+            for heads, key, value in self.cache_shapes
+        ]
+
+    def _cache_of(self, prompts: Float[Tensor, "P n d"]) -> Any:
+        """The model's key-value cache after P prompts of equal length."""
+        rows = prompts.to(self.model.device, self.dtype)
+        return self.model.base_model(inputs_embeds=rows, use_cache=True).past_key_values
+
     @property
     def width(self) -> int:
         """d, the width of an embedding."""

@@ -5,7 +5,6 @@ In attention the keys of an answer token are its prompt's rows, its text, and it
 the last block only the rows that predict an answer token go on after attention.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
-from softprompt.backbone.unpadded import UnpaddedBackbone
-from softprompt.data.batch import Batch
+from softprompt.backbone.unpadded import Inputs, UnpaddedBackbone
 
 Heads = Float[Tensor, "T H e"]
 
@@ -28,22 +26,23 @@ class BloomBackbone(UnpaddedBackbone):
         """True if this class computes models with this config."""
         return config.model_type == "bloom" and not config.apply_residual_connection_post_layernorm
 
-    def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
-        """See `Backbone._answer_logits`."""
+    def _forward(self, inputs: Inputs) -> Float[Tensor, "A V"]:
         transformer = self.model.transformer
-        inputs = self._inputs(prompts, batch)
         attention = inputs.attention
         scale = (self.width // self.model.config.n_head) ** -0.5
 
         embedded = torch.cat([*inputs.prompts, transformer.word_embeddings(inputs.tokens)])
         hidden = transformer.word_embeddings_layernorm(embedded)  # [T, d]
         *blocks, last = transformer.h
-        for block in blocks:
-            attended = attention.attend(*self._query_key_value(block, hidden), scale)  # [T, H·e]
+        for layer, block in enumerate(blocks):
+            query, key, value = self._query_key_value(block, hidden)
+            attended = attention.attend(query, *inputs.keys_and_values(layer, key, value), scale)  # [T, H·e]
             hidden = self._after_attention(block, attended, hidden)  # [T, d]
 
         # Nothing reads the last block's other rows, so only the predicting rows are computed.
-        attended = attention.attend_predicting(*self._query_key_value(last, hidden), scale)  # [A, H·e]
+        query, key, value = self._query_key_value(last, hidden)
+        key, value = inputs.keys_and_values(len(blocks), key, value)
+        attended = attention.attend_predicting(query, key, value, scale)  # [A, H·e]
         hidden = hidden.index_select(0, inputs.predicting_rows)  # [T, d] -> [A, d]
         hidden = self._after_attention(last, attended, hidden)  # [A, d]
         logits: Tensor = self.model.lm_head(transformer.ln_f(hidden))  # [A, V]

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from softprompt.backbone.base import Backbone, head_at
 from softprompt.backbone.shared_prefix import predicting_positions
 from softprompt.data.batch import Batch
+from softprompt.errors import UserError
 
 
 class PaddedBackbone(Backbone):
@@ -46,3 +47,9 @@ class PaddedBackbone(Backbone):
             )
         logits: Tensor = output.logits[0]  # [1, A, V] -> [A, V]
         return logits
+
+    def prefix_logits(self, prefixes: Sequence[Float[Tensor, "_ D"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """Raises a `UserError`: the model has no cache that a prefix could stand in."""
+        raise UserError(
+            f"model.id={self.id}: has no key-value cache, which method=prefix needs; use method=prompt"
+        )

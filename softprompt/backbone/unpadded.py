@@ -8,7 +8,7 @@ answers, and the head is applied at the answers only.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from softprompt.backbone.attention import Attention, uses_grids
+from softprompt.backbone.attention.bias import Rows
 from softprompt.backbone.attention.cpu import LoopAttention
 from softprompt.backbone.attention.gpu import GridAttention
 from softprompt.backbone.base import Backbone, head_at
@@ -26,7 +27,7 @@ from softprompt.data.batch import Batch, copy_together
 # Families whose attention is plain softmax over all earlier keys and whose positions come as `position_ids`.
 FAMILIES = {"llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox"}
 
-_attention: ContextVar[Attention] = ContextVar("attention")
+_inputs: ContextVar["Inputs"] = ContextVar("inputs")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Inputs:
     position_ids: Int[Tensor, "T"]
     predicting_rows: Int[Tensor, "A"]
     attention: Attention
+    prefix: list[tuple[Rows, Rows]] | None = None  # of each layer, keys and values of the prompts' rows
+
+    def keys_and_values(self, layer: int, key: Rows, value: Rows) -> tuple[Rows, Rows]:
+        """Keys and values of T rows in a layer, with those of the prefix in their places, if there is one."""
+        if self.prefix is None:
+            return key, value
+        keys, values = self.prefix[layer]
+        return torch.cat([keys, key[len(keys) :]]), torch.cat([values, value[len(values) :]])
 
 
 class UnpaddedBackbone(Backbone):
@@ -57,9 +66,23 @@ class UnpaddedBackbone(Backbone):
 
     def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ d"]], batch: Batch) -> Float[Tensor, "A V"]:
         """See `Backbone._answer_logits`."""
-        inputs = self._inputs(prompts, batch)
+        return self._forward(self._inputs(prompts, batch))
+
+    def prefix_logits(self, prefixes: Sequence[Float[Tensor, "_ D"]], batch: Batch) -> Float[Tensor, "A V"]:
+        """See `Backbone.prefix_logits`.
+
+        Rows of zeros hold the places of the prefixes; in every layer their keys and values are replaced by the prefixes'.
+        """
+        places = [prefix.new_zeros(len(prefix), self.width) for prefix in prefixes]
+        used = sorted(set(batch.prompt_of.tolist()))
+        joined = torch.cat([prefixes[i] for i in used]).to(
+            self.model.device, self.dtype
+        )  # [rows of prompts, D]
+        return self._forward(replace(self._inputs(places, batch), prefix=self.split_prefix(joined)))
+
+    def _forward(self, inputs: "Inputs") -> Float[Tensor, "A V"]:
         embedded = torch.cat([*inputs.prompts, self.model.get_input_embeddings()(inputs.tokens)])  # [T, d]
-        with attending(self.model.config, inputs.attention), head_at(self.model, inputs.predicting_rows):
+        with attending(self.model.config, inputs), head_at(self.model, inputs.predicting_rows):
             output = self.model(
                 inputs_embeds=embedded[None],  # [1, T, d]
                 position_ids=inputs.position_ids[None],  # [1, T]
@@ -110,15 +133,15 @@ class UnpaddedBackbone(Backbone):
 
 
 @contextmanager
-def attending(config: Any, attention: Attention) -> Iterator[None]:
-    """Inside the context, models with this config use `attention`."""
+def attending(config: Any, inputs: Inputs) -> Iterator[None]:
+    """Inside the context, models with this config use the attention of `inputs`."""
     before = config._attn_implementation
     config._attn_implementation = "softprompt"
-    token = _attention.set(attention)
+    token = _inputs.set(inputs)
     try:
         yield
     finally:
-        _attention.reset(token)
+        _inputs.reset(token)
         config._attn_implementation = before
 
 
@@ -126,8 +149,10 @@ def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, scaling: float, **_: Any
 ) -> tuple[Float[Tensor, "1 T H e"], None]:
     """What transformers calls in every layer, with query, key and value `[1, H, T, e]`."""
+    inputs = _inputs.get()
     q, k, v = (rows[0].transpose(0, 1) for rows in (query, key, value))  # [1, H, T, e] -> [T, H, e]
-    return _attention.get().attend(q, k, v, scaling).view(1, *q.shape), None  # [T, H·e] -> [1, T, H, e]
+    k, v = inputs.keys_and_values(module.layer_idx, k, v)
+    return inputs.attention.attend(q, k, v, scaling).view(1, *q.shape), None  # [T, H·e] -> [1, T, H, e]
 
 
 AttentionInterface.register("softprompt", _attend)
