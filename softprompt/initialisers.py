@@ -96,6 +96,10 @@ def file(request: Request) -> Start:
             raise UserError(
                 f"{path}: this prompt was trained for {other.backbone}, whose embeddings are not those of {backbone.id}"
             )
+        if other.method == "prefix":
+            raise UserError(
+                f"{path}: holds keys and values (method=prefix), and a prompt starts from rows; use another run"
+            )
         matrix = other.matrix
     rows, width = matrix.shape
     if width != backbone.width:
@@ -121,9 +125,8 @@ def initial_prompt(
     """
     if settings.init not in INITIALISERS:
         raise UserError(f"prompt.init={settings.init!r}: should be one of {', '.join(INITIALISERS)}")
-    # By task, too: prompts of one seed would otherwise start from the same rows in every task, and stay similar.
-    generator = torch.Generator().manual_seed(int(sha256(f"{task} {seed}".encode())[:15], 16))
-    start = INITIALISERS[settings.init](Request(settings, backbone, settings.text or instruction, generator))
+    request = Request(settings, backbone, settings.text or instruction, seeded(task, seed))
+    start = INITIALISERS[settings.init](request)
     return SoftPrompt(
         matrix=start.matrix,
         backbone=backbone.id,
@@ -135,6 +138,11 @@ def initial_prompt(
         initial_text=start.text,
         initial_tokens=start.tokens,
     )
+
+
+def seeded(task: str, seed: int) -> torch.Generator:
+    """The generator of a run. By task, too: otherwise prompts of one seed start from the same rows in every task."""
+    return torch.Generator().manual_seed(int(sha256(f"{task} {seed}".encode())[:15], 16))
 
 
 def _repeat(items: list[int], length: int) -> list[int]:

@@ -12,6 +12,7 @@ from softprompt.data.examples import Example, check_lengths
 from softprompt.data.prepare import prepare
 from softprompt.errors import UserError
 from softprompt.free_text import write_answers
+from softprompt.methods import view_of
 from softprompt.prompt import SoftPrompt
 from softprompt.runs import Run
 from softprompt.scoring import GENERATED_AT_ONCE, AnswerScores, Scores, score_all
@@ -137,4 +138,5 @@ def load(run: str | Path, device: str | torch.device | None = None) -> TrainedPr
     backbone = load_backbone(model, getattr(torch, result["backbone"]["dtype"]))
     backbone.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     settings = trained.settings
-    return TrainedPrompt(trained.best_prompt(), backbone, settings.task, settings.data.truncate)
+    view = view_of(settings.method, backbone)
+    return TrainedPrompt(trained.best_prompt(), view, settings.task, settings.data.truncate)

@@ -27,7 +27,7 @@ library_name: peft
 base_model: {base}
 ---
 
-# A soft prompt for {task}
+# A {what} for {task}
 
 {rows} rows in front of `{base}`, trained by softprompt {version} with {examples} examples. The model is frozen.{first}
 
@@ -68,22 +68,28 @@ def export(run_folder: Path, folder: Path) -> None:
         matrix = load(run_folder, device="cpu").backbone.behind_bos(matrix)
         first = " The first row is the embedding of the beginning-of-sequence token and was not trained."
     rows, width = matrix.shape
+    kind = {
+        "peft_type": "PROMPT_TUNING",
+        "token_dim": width,
+        "prompt_tuning_init": "RANDOM",
+    }  # the start, without weights
+    if prompt.method == "prefix":
+        kind = _prefix_config(run_folder)
     local = local_folder(settings.model)
     base = str(local.absolute()) if local else settings.model.id
     config = {
-        "peft_type": "PROMPT_TUNING",
+        **kind,
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
         "revision": result["backbone"]["revision"],
         "inference_mode": True,
         "num_transformer_submodules": 1,
         "num_virtual_tokens": rows,
-        "token_dim": width,
-        "prompt_tuning_init": "RANDOM",  # what PEFT would start from, if it had no weights
     }
     card = CARD.format(
         base=base,
         task=settings.task.name,
+        what="prefix" if prompt.method == "prefix" else "soft prompt",
         rows=rows,
         first=first,
         version=result["versions"]["softprompt"],
@@ -108,6 +114,23 @@ def export(run_folder: Path, folder: Path) -> None:
     write_atomically(folder / WEIGHTS, save({TENSOR: matrix.contiguous()}, {"format": "pt"}))
     write_atomically(folder / "README.md", card)
     write_atomically(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def _prefix_config(run_folder: Path) -> dict[str, object]:
+    """What PEFT has to know of a prefix. In PEFT all layers have the same shape, and keys and values the same width."""
+    shapes = load(run_folder, device="cpu").backbone.cache_shapes
+    heads, key, value = shapes[0]
+    if key != value or len(set(shapes)) > 1:
+        raise UserError(
+            f"{run_folder}: the model's layers have keys and values of different shapes, which PEFT cannot hold"
+        )
+    return {
+        "peft_type": "PREFIX_TUNING",
+        "token_dim": heads * key,
+        "num_attention_heads": heads,
+        "num_layers": len(shapes),
+        "prefix_projection": False,
+    }
 
 
 def _answers(task: TaskSettings) -> str:

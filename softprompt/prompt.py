@@ -35,6 +35,7 @@ class SoftPrompt:
         initial_tokens: the token ids whose embeddings its rows started as; empty if the rows were no tokens'.
         step: optimiser steps taken.
         bos: id of the token whose embedding stands in front of the rows; None if there is none.
+        method: what trained it. The rows of method "prefix" are keys and values (`Backbone.keys_and_values`).
     """
 
     matrix: Float[Tensor, "n d"]
@@ -47,12 +48,15 @@ class SoftPrompt:
     step: int = 0
     backbone_hash: str | None = None
     bos: int | None = None
+    method: str = "prompt"
 
     def save(self, path: Path) -> None:
         """Write float32 safetensors with the other fields as metadata."""
         about = {name: value for name, value in asdict(self).items() if name != "matrix"}
         if self.bos is None:  # as versions before 0.5 wrote it
             del about["bos"]
+        if self.method == "prompt":  # as versions before 0.5 wrote it
+            del about["method"]
         matrix = self.matrix.detach().to("cpu", torch.float32).contiguous()
         # One metadata key, because safetensors keeps no order among several, and equal prompts should be equal files.
         write_atomically(path, save({TENSOR: matrix}, {METADATA: json.dumps(about, sort_keys=True)}))

@@ -210,6 +210,42 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SoftSettings:
+    """Prompt tuning (`conf/method/prompt`)."""
+
+    name: Literal["prompt"] = "prompt"
+
+
+@dataclass(frozen=True, config=STRICT)
+class PrefixSettings:
+    """Prefix tuning (`conf/method/prefix`). `hidden` None means that no network makes the prefix."""
+
+    name: Literal["prefix"]
+    hidden: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class PezSettings:
+    """Prompt tuning with every row projected to its nearest token (`conf/method/pez`)."""
+
+    name: Literal["pez"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class AutoPromptSettings:
+    """A search for tokens (`conf/method/autoprompt`)."""
+
+    name: Literal["autoprompt"]
+    candidates: Positive
+    side_by_side: Positive
+
+
+MethodSettings = Annotated[
+    SoftSettings | PrefixSettings | PezSettings | AutoPromptSettings, Field(discriminator="name")
+]
+
+
+@dataclass(frozen=True, config=STRICT)
 class OptimSettings:
     """Which optimiser takes the steps (`conf/optim`). `arguments` go to the class that `target` names, beside `lr`.
 
@@ -286,6 +322,7 @@ class Settings:
     sweep: Name
     output_root: Text
     objective: Literal["loss", "exact_match"]
+    method: MethodSettings = field(default_factory=SoftSettings)
 
     @model_validator(mode="after")
     def _a_field_of_the_template_is_cut(self) -> "Settings":

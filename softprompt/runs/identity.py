@@ -42,6 +42,8 @@ def identity(settings: Settings) -> dict[str, Any]:
         config[group] = {key: value for key, value in config[group].items() if key not in names}
     if settings.data.source == "files":  # known by their content
         config["data"] = {key: value for key, value in config["data"].items() if key not in FILES}
+    if config["method"] == {"name": "prompt"}:  # until version 0.5 there was no other
+        del config["method"]
     del config["model"]["bos"]  # what it comes to is among the hashes of the model
     for group in ADDED:
         config[group] = _without_added(group, config[group])
@@ -59,9 +61,9 @@ def _without_added(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
-    """`<init>-seed<seed>[-<rows>rows][-<optimiser>][-lr<lr>]-<hash>`, from the settings and the hashes of data and model.
+    """`<init>-seed<seed>[-<method>][-<rows>rows][-<optimiser>][-lr<lr>]-<hash>`, from the settings and the hashes of data and model.
 
-    Rows, optimiser and learning rate are named where they are not the default. The id does not depend on the clock, so that
+    Method, rows, optimiser and learning rate are named where they are not the default. The id does not depend on the clock, so that
     the same command finds the run again.
     """
     content: dict[str, Any] = {**identity(settings), "fingerprint": dict(fingerprint)}
@@ -84,6 +86,8 @@ def _start(settings: Settings) -> list[str]:
 
 def _set_by_hand(settings: Settings) -> Iterator[str]:
     optim, rows = settings.optim, settings.prompt.length
+    if settings.method.name != "prompt":
+        yield settings.method.name
     if rows is not None:
         yield f"{rows}rows"
     if optim.name != "adam":

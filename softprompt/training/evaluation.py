@@ -106,9 +106,9 @@ class PromptEvaluation(L.LightningModule):
     """Scores prompts on the batches it is given. After `trainer.validate`, `scores` has one entry per prompt."""
 
     def __init__(
-        self, backbone: Backbone, prompts: Sequence[Float[Tensor, "_ d"]], task: TaskSettings
+        self, backbone: Backbone, prompts: Sequence[Float[Tensor, "..."]], task: TaskSettings
     ) -> None:
-        """`task` is that of the batches' examples."""
+        """`prompts` stand in front of the texts, or `in_front` makes what does of them. `task` is that of the examples."""
         super().__init__()
         self.backbone = backbone
         self.task = task
@@ -129,6 +129,11 @@ class PromptEvaluation(L.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Examples are plain numbers; the backbone moves what it needs of them."""
         return batch
+
+    def in_front(self, prompt: int) -> Float[Tensor, "n _"]:
+        """What stands in front of the texts of a prompt, by its index."""
+        matrix: Tensor = self.prompts[prompt]
+        return matrix
 
     def is_evaluated(self, prompt: int) -> bool:
         """True if this prompt takes part in the evaluation."""
@@ -160,7 +165,8 @@ class PromptEvaluation(L.LightningModule):
         """
         if self.task.answers:
             examples = [example for _, example in pairs]
-            return write_answers(self.backbone, list(self.prompts), examples, [prompt for prompt, _ in pairs])
+            in_front = [self.in_front(prompt) for prompt in range(len(self.prompts))]
+            return write_answers(self.backbone, in_front, examples, [prompt for prompt, _ in pairs])
         return self._score(pairs).log_probability.softmax(1).tolist()
 
     def _score(self, pairs: list[tuple[int, Example]]) -> AnswerScores:
@@ -168,7 +174,7 @@ class PromptEvaluation(L.LightningModule):
         present = sorted({prompt for prompt, _ in pairs})
         return score_answers(
             self.backbone,
-            [self.prompts[prompt] for prompt in present],
+            [self.in_front(prompt) for prompt in present],
             [example for _, example in pairs],
             [present.index(prompt) for prompt, _ in pairs],
         )

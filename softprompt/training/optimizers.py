@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from softprompt.backbone import Backbone
 from softprompt.errors import UserError, first_line
+from softprompt.methods import Method
 from softprompt.settings import OptimSettings
 
-# The default learning rate, in standard deviations of the model's embeddings. It is Adam's step: about how much an entry of
-# the prompt changes.
+# The default learning rate, in standard deviations of what is trained (of prompt tuning, of the model's embeddings). It is
+# Adam's step: about how much an entry changes.
 RELATIVE_STEP = 0.04
 
 
-def learning_rate(settings: OptimSettings, backbone: Backbone) -> float:
-    """The learning rate of a run: `optim.lr`, or `RELATIVE_STEP` of the embeddings' scale, to two digits."""
-    return settings.lr or float(f"{RELATIVE_STEP * backbone.embedding_scale:.2g}")
+def learning_rate(settings: OptimSettings, method: Method) -> float:
+    """The learning rate of a run: `optim.lr`, or `RELATIVE_STEP` of the scale of what is trained, to two digits."""
+    return settings.lr or float(f"{RELATIVE_STEP * method.scale:.2g}")
 
 
 def make_optimizer(settings: OptimSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

@@ -16,14 +16,16 @@ from rich.console import Console
 from torch import Tensor
 
 from softprompt import interruption
-from softprompt.backbone import load_backbone
+from softprompt.backbone import Backbone, load_backbone
 from softprompt.data.examples import Example
 from softprompt.data.module import TaskData
 from softprompt.data.sources import Records
 from softprompt.errors import UserError
 from softprompt.files import json_sha256
-from softprompt.initialisers import initial_prompt
-from softprompt.runs import Run, task_identity
+from softprompt.initialisers import initial_prompt, seeded
+from softprompt.methods import make_method
+from softprompt.methods.hard import HardMethod
+from softprompt.runs import Row, Run, task_identity
 from softprompt.scoring import Scores
 from softprompt.training.baselines import check_finite, store_baselines, stored_baselines
 from softprompt.training.callbacks.checkpoint import SaveRuns
@@ -37,6 +39,7 @@ from softprompt.training.optimizers import learning_rate
 from softprompt.training.result import make_result
 from softprompt.training.run_state import RunState
 from softprompt.training.trainer import is_distributed, is_dry, make_trainer
+from softprompt.training.trigger_search import TriggerSearch
 from softprompt.training.tuning import PromptTuning
 from softprompt.training.waiting import Claim, WaitingRuns
 
@@ -110,6 +113,7 @@ class Pack:
             self.progress.say(
                 f"data.truncate: cut the field {self.truncate.field!r} of {cut} of {count} records"
             )
+        self.method = make_method(settings.method, self.backbone, settings.task)
         instruction = settings.task.instruction
         self.instruction = self.backbone.embed_text(instruction)
         if not len(self.instruction):
@@ -146,7 +150,7 @@ class Pack:
                     while self._joining:
                         self._begin(self._joining.pop(0))
                     self._evaluate_starts()
-                    self.tracking.send(self.members, self.backbone)
+                    self.tracking.send(self.members, self.method)
                     self._retire()
                     if self.members:
                         self._fit()
@@ -197,8 +201,9 @@ class Pack:
         """What loggers show of a run besides its settings."""
         return {
             "run": member.run.id,
-            "rows": member.state.prompt.shape[0],
-            "lr": learning_rate(member.run.settings.optim, self.backbone),
+            "rows": len(member.state.initial.matrix),
+            "parameters": self.method.parameters(member.state.prompt),
+            "lr": learning_rate(member.run.settings.optim, self.method),
             "dtype": self.dtype,
             "backbone_hash": self.backbone.embedding_hash,
             "hashes": self.fingerprint,
@@ -211,12 +216,14 @@ class Pack:
             initial = initial_prompt(
                 settings.prompt, self.backbone, settings.task.name, settings.task.instruction, settings.seed
             )
-            state = RunState.start(initial, self.data.new_order(settings.seed), self.dtype)
-            step = "" if settings.optim.lr else f"; optim.lr={learning_rate(settings.optim, self.backbone)}"
-            self.progress.say(f"{path}: {initial.matrix.shape[0]} rows from {settings.prompt.init}{step}")
+            start = self.method.start(initial)
+            values = self.method.values(start, seeded(settings.task.name, settings.seed))
+            state = RunState.start(start, values, self.data.new_order(settings.seed), self.dtype)
+            step = "" if settings.optim.lr else f"; optim.lr={learning_rate(settings.optim, self.method)}"
+            self.progress.say(f"{path}: {len(start.matrix)} rows from {settings.prompt.init}{step}")
         else:
             state = claim.state
-        self.data.check_lengths(len(state.prompt), self.backbone.context_length)
+        self.data.check_lengths(len(state.initial.matrix), self.backbone.context_length)
         return state
 
     def _predict(self, run: Run) -> None:
@@ -227,7 +234,7 @@ class Pack:
         batches = self.data.evaluation_batches(self.data.test)
         prompt = run.best_prompt().matrix
         self.data.check_lengths(len(prompt), self.backbone.context_length)
-        module = PromptEvaluation(self.backbone, [prompt], self.task)
+        module = PromptEvaluation(self.method.view, [prompt], self.task)
         with interruption.deferred():
             predicted = self.trainer.predict(module, batches) or []
         found = {
@@ -272,7 +279,9 @@ class Pack:
         if stored is not None:
             return stored
         prompts = [torch.empty(0, self.backbone.width), self.instruction]
-        no_prompt, instruction = self._scores("no prompt and the instruction", prompts, self.data.validation)
+        no_prompt, instruction = self._scores(
+            "no prompt and the instruction", self.backbone, prompts, self.data.validation
+        )
         check_finite(no_prompt, self.backbone)
         baselines = {
             "majority": majority_share(self.data.validation),
@@ -290,20 +299,21 @@ class Pack:
         the end of an epoch, the evaluation that it did not get.
         """
         on_validation = self.data.selection is self.data.validation
-        unknown: list[Member] = []
+        unknown: list[tuple[Member, Tensor]] = []  # with what stands in front
         for member in self.members:
             state = member.state
             if not state.live or state.steps_to_evaluation(member.limits) > 0:
                 continue
-            if on_validation and torch.equal(state.prompt.detach(), self.instruction):
-                state.observe(Scores.of_row(self.baselines["instruction"]), member.limits)
+            in_front = self.method.in_front(state.prompt.detach(), state.initial.matrix)
+            if on_validation and torch.equal(in_front, self.instruction):
+                state.observe(Scores.of_row(self.baselines["instruction"]), in_front, member.limits)
             else:
-                unknown.append(member)
+                unknown.append((member, in_front))
         if unknown:
-            starts = [member.state.prompt.detach() for member in unknown]
-            scores = self._scores("the start", starts, self.data.selection)
-            for member, start_scores in zip(unknown, scores, strict=True):
-                member.state.observe(start_scores, member.limits)
+            starts = [in_front for _, in_front in unknown]
+            scores = self._scores("the start", self.method.view, starts, self.data.selection)
+            for (member, in_front), of_start in zip(unknown, scores, strict=True):
+                member.state.observe(of_start, in_front, member.limits)
 
     def _fit(self) -> None:
         """Train until a run stops."""
@@ -315,7 +325,8 @@ class Pack:
         self.progress.print_evaluations(self.members)
         members = list(self.members)
         self.data.turns = lambda: [m.turn for m in members]
-        module = PromptTuning(self.backbone, members, self.task)
+        kind = TriggerSearch if self.first.settings.method.name == "autoprompt" else PromptTuning
+        module = kind(self.method, members, self.task)
         with interruption.deferred():
             self.trainer.fit(module, datamodule=self.data)
         for i, member in enumerate(members):
@@ -332,14 +343,18 @@ class Pack:
                 )
 
     def _scores(
-        self, what: str, prompts: Sequence[Float[Tensor, "_ d"]], examples: Sequence[Example]
+        self,
+        what: str,
+        backbone: Backbone,
+        prompts: Sequence[Float[Tensor, "_ _"]],
+        examples: Sequence[Example],
     ) -> list[Scores]:
-        """Scores of prompts that are evaluated side by side."""
+        """Scores of what stands in front of a backbone, evaluated side by side."""
         self.progress.evaluated = what
         found: list[Scores] = []
         # A dry run sees one batch, in which every prompt should have examples.
         for group in [[prompt] for prompt in prompts] if self.dry else [prompts]:
-            module = PromptEvaluation(self.backbone, group, self.task)
+            module = PromptEvaluation(backbone, group, self.task)
             batches = self.data.evaluation_batches(examples, range(len(group)))
             with interruption.deferred():
                 self.trainer.validate(module, batches, verbose=False)
@@ -361,15 +376,19 @@ class Pack:
             tuned = [member.state.best_scores for member in stopped]
         elif stopped:
             prompts = [member.state.best_prompt for member in stopped]
-            tuned = [s.row for s in self._scores("the best prompt", prompts, self.data.validation)]
+            scored = self._scores("the best prompt", self.method.view, prompts, self.data.validation)
+            tuned = [scores.row for scores in scored]
         else:
             tuned = []
         for member, scores in zip(stopped, tuned, strict=True):
             run, state = member.run, member.state
             try:
                 result = make_result(
-                    run, self.fingerprint, state, scores, self.baselines, self.data, self.backbone
+                    run, self.fingerprint, state, scores, self.baselines, self.data, self.method
                 )
+                if isinstance(self.method, HardMethod):
+                    result["text"] = self._as_text(self.method, state.best_prompt, scores)
+                    self.progress.say(f"{run.path}: the prompt is {result['text']['text']!r}")
                 self.waiting.write(run, state.save_outputs, run)
                 self.waiting.write(run, run.finish, result)
                 self.progress.say(f"{run.path}: {summary(result)}")
@@ -381,6 +400,25 @@ class Pack:
                 self._leave(member, error)
             else:
                 self._leave(member)
+
+    def _as_text(self, method: HardMethod, prompt: Float[Tensor, "n d"], scores: Row) -> dict[str, Any]:
+        """A prompt of tokens as a text, and the text's exact match; None if the text is too long for the model.
+
+        The tokenizer may cut the text into other tokens.
+        """
+        tokens: list[int] = method.nearest(prompt).tolist()
+        text = str(self.backbone.tokenizer.decode(tokens))
+        read = self.backbone.tokens_of(text)
+        exact_match: float | None = scores["exact_match"]
+        if read != tokens:
+            try:
+                self.data.check_lengths(len(read), self.backbone.context_length)
+                rows = self.backbone.embed(read)
+                (own,) = self._scores("the text", self.backbone, [rows], self.data.validation)
+                exact_match = own.exact_match
+            except UserError:
+                exact_match = None
+        return {"text": text, "tokens": tokens, "same_tokens": read == tokens, "exact_match": exact_match}
 
     def _leave(self, member: Member, error: UserError | None = None) -> None:
         """Free a run's place."""
@@ -395,4 +433,4 @@ class Pack:
         """What to do about a loss that is not finite."""
         if weight := self.backbone.non_finite_weight():
             return f"The model's weight {weight} has values that are not finite: check the model's files"
-        return f"Lower optim.lr={learning_rate(run.settings.optim, self.backbone)} or set trainer.gradient_clip_val"
+        return f"Lower optim.lr={learning_rate(run.settings.optim, self.method)} or set trainer.gradient_clip_val"

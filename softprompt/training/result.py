@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from softprompt.backbone import Backbone
 from softprompt.data.module import TaskData
+from softprompt.methods import Method
 from softprompt.runs import Row, Run
 from softprompt.training.optimizers import learning_rate
 from softprompt.training.run_state import RunState
@@ -24,7 +24,7 @@ def make_result(
     tuned: Row,
     baselines: dict[str, Any],
     data: TaskData,
-    backbone: Backbone,
+    method: Method,
 ) -> dict[str, Any]:
     """The content of `result.json`.
 
@@ -32,14 +32,18 @@ def make_result(
         fingerprint: hashes of data and model, by file name.
         tuned: the best prompt's scores on the official validation set.
         baselines: the scores without tuning, on the same set.
+        method: what trained the prompt.
     """
+    backbone = method.view
     return {
         "run": run.id,
         "task": run.settings.task.name,
         "seed": run.settings.seed,
         "init": run.settings.prompt.init,
-        "rows": state.prompt.shape[0],
-        "lr": learning_rate(run.settings.optim, backbone),
+        "rows": len(state.initial.matrix),
+        "method": run.settings.method.name,
+        "parameters": method.parameters(state.prompt),
+        "lr": learning_rate(run.settings.optim, method),
         "tuned": _scores(tuned),
         "baselines": baselines,
         "selected_on": "validation" if data.selection is data.validation else "holdout",

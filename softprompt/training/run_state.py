@@ -20,12 +20,14 @@ from softprompt.version import __version__
 
 @dataclass
 class RunState:
-    """A run's prompt, its place in the data, its best prompt and its learning curve. All of the run's files follow from it."""
+    """What a run trains, its place in the data, its best prompt and its learning curve. All of the run's files follow from it."""
 
     initial: SoftPrompt  # the prompt before training
-    prompt: nn.Parameter  # Float[n d], float32
+    prompt: (
+        nn.Parameter
+    )  # the trainable values, float32: of prompt tuning the prompt itself (`Method.values`)
     order: DataOrder
-    best_prompt: Float[Tensor, "n d"]
+    best_prompt: Float[Tensor, "n _"]  # what stood in front of the texts (`Method.in_front`)
     best_step: int = 0
     best_loss: float = math.inf
     loss_to_beat: float = math.inf  # the loss that the next evaluation must be below by `min_delta`
@@ -42,10 +44,9 @@ class RunState:
     dtype: str = "float32"  # of the frozen weights, from the run's first step to its last
 
     @staticmethod
-    def start(initial: SoftPrompt, order: DataOrder, dtype: str = "float32") -> "RunState":
-        """A run before its first step."""
-        matrix = initial.matrix
-        return RunState(initial, nn.Parameter(matrix.clone()), order, matrix.clone(), dtype=dtype)
+    def start(initial: SoftPrompt, values: Tensor, order: DataOrder, dtype: str = "float32") -> "RunState":
+        """A run before its first step, with what it trains."""
+        return RunState(initial, nn.Parameter(values), order, initial.matrix.clone(), dtype=dtype)
 
     @property
     def live(self) -> bool:
@@ -57,10 +58,14 @@ class RunState:
         """The row of `history` with the best prompt's scores."""
         return next(row for row in self.history if row["step"] == self.best_step)
 
-    def observe(self, scores: Scores, limits: TrainerSettings) -> None:
+    def observe(self, scores: Scores, prompt: Float[Tensor, "n _"], limits: TrainerSettings) -> None:
         """Take in an evaluation: keep the best prompt, and stop if patience, epochs or steps are used up.
 
         Early evaluations, within an epoch, do not count for patience.
+
+        Args:
+            scores: those of the prompt.
+            prompt: what stands in front of the texts now.
         """
         train_loss = self.loss_sum / self.token_count if self.token_count else math.nan
         row: Row = {"epoch": self.order.epoch, "step": self.order.total_steps, "train_loss": train_loss}
@@ -70,7 +75,7 @@ class RunState:
             self.failed = f"the validation loss is {scores.loss} after {self.order.total_steps} steps"
         elif scores.loss < self.best_loss:
             self.best_loss, self.best_step = scores.loss, self.order.total_steps
-            self.best_prompt = self.prompt.detach().cpu().clone()
+            self.best_prompt = prompt.detach().cpu().clone()
         if self.order.step > 0 and not self.reached_max_steps(limits):
             return
         if scores.loss < self.loss_to_beat - limits.min_delta:

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from softprompt.backbone import Backbone
 from softprompt.data.batch import Batch, copy_together
 from softprompt.data.examples import Example
+from softprompt.methods import Method
 from softprompt.settings import TaskSettings
 from softprompt.training.evaluation import PromptEvaluation
 from softprompt.training.member import Member
@@ -30,9 +30,10 @@ from softprompt.training.optimizers import learning_rate, make_optimizers
 class PromptTuning(PromptEvaluation):
     """Trains the prompts of a pack of R runs. The frozen backbone is in no state dict and in no optimiser."""
 
-    def __init__(self, backbone: Backbone, members: Sequence[Member], task: TaskSettings) -> None:
-        """`task` is that of the members."""
-        super().__init__(backbone, [member.state.prompt for member in members], task)
+    def __init__(self, method: Method, members: Sequence[Member], task: TaskSettings) -> None:
+        """`method` and `task` are those of the members."""
+        super().__init__(method.view, [member.state.prompt for member in members], task)
+        self.method = method
         self.automatic_optimization = False  # Lightning's own loop has one optimiser
         self.members = members
         self.runs = [member.state for member in members]
@@ -72,7 +73,8 @@ class PromptTuning(PromptEvaluation):
         losses = torch.zeros(len(self.runs), device=self.device)  # [R]
         if pairs:
             batch = Batch.of_pairs(pairs, prompt_of)
-            logits = self.backbone.answer_logits(list(self.prompts), batch)  # [A, V]
+            in_front = [self.in_front(i) for i in range(len(self.runs))]
+            logits = self.backbone.answer_logits(in_front, batch)  # [A, V]
             on_device = copy_together(
                 {
                     "answers": batch.answer_ids.numpy(),  # [A]
@@ -137,9 +139,13 @@ class PromptTuning(PromptEvaluation):
         for i in evaluated:
             scores = self.scores[i]
             assert scores is not None
-            self.runs[i].observe(scores, self.members[i].limits)
+            self.runs[i].observe(scores, self.in_front(i), self.members[i].limits)
         if not all(run.live for run in self.runs):
             self.trainer.should_stop = True
+
+    def in_front(self, prompt: int) -> Float[Tensor, "n _"]:
+        """What a run's trainable values come to."""
+        return self.method.in_front(self.prompts[prompt], self.runs[prompt].initial.matrix)
 
     def is_evaluated(self, prompt: int) -> bool:
         """True for a run that awaits an evaluation."""
@@ -156,7 +162,7 @@ class PromptTuning(PromptEvaluation):
         """An optimiser for each setting that runs have in common. Resumed runs bring their optimiser state."""
         settings = [member.run.settings.optim for member in self.members]
         optimizers = make_optimizers(
-            [replace(own, lr=learning_rate(own, self.backbone)) for own in settings], list(self.prompts)
+            [replace(own, lr=learning_rate(own, self.method)) for own in settings], list(self.prompts)
         )
         for run, optimizer in zip(self.runs, optimizers, strict=True):
             if run.optimizer_state:

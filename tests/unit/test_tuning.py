@@ -6,6 +6,9 @@ import torch
 
 from softprompt.data.order import DataOrder
 from softprompt.errors import UserError
+from softprompt.methods.hard import HardMethod
+from softprompt.methods.prefix import PrefixMethod
+from softprompt.methods.soft import SoftMethod
 from softprompt.prompt import SoftPrompt
 from softprompt.scoring import Scores
 from softprompt.settings import OptimSettings
@@ -22,7 +25,9 @@ def scores(loss):
 
 @pytest.fixture
 def run():
-    return RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 4, 2))
+    return RunState.start(
+        SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), torch.zeros(2, 3), DataOrder(0, 4, 2)
+    )
 
 
 def learn(run, trainer, losses):
@@ -32,7 +37,7 @@ def learn(run, trainer, losses):
         if number:
             run.order.advance()
             run.order.advance()
-        run.observe(scores(loss), trainer)
+        run.observe(scores(loss), run.prompt, trainer)
         if not run.live:
             break
 
@@ -70,7 +75,7 @@ def evaluated_steps(run, trainer, steps):
     evaluated, told = [], []
     for step in range(steps + 1):
         if run.steps_to_evaluation(trainer) == 0:
-            run.observe(scores(1.0), trainer)
+            run.observe(scores(1.0), run.prompt, trainer)
             evaluated.append(step)
             told.append(step + run.steps_to_evaluation(trainer))
         run.order.advance()
@@ -79,7 +84,9 @@ def evaluated_steps(run, trainer, steps):
 
 def test_a_run_is_evaluated_after_every_epoch_and_early_if_asked(settings):
     def new():
-        return RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 20, 2))
+        return RunState.start(
+            SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), torch.zeros(2, 3), DataOrder(0, 20, 2)
+        )
 
     limits = replace(settings.trainer, patience=50, max_epochs=50, max_steps=25)
     assert evaluated_steps(new(), limits, 25) == ([0, 10, 20, 25], [10, 20, 25, 25])
@@ -89,23 +96,27 @@ def test_a_run_is_evaluated_after_every_epoch_and_early_if_asked(settings):
 
 
 def test_early_evaluations_may_be_the_best_but_do_not_count_for_patience(settings):
-    run = RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 20, 2))
+    run = RunState.start(
+        SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), torch.zeros(2, 3), DataOrder(0, 20, 2)
+    )
     limits = replace(settings.trainer, patience=2, max_epochs=50, early_evaluations=True)
-    run.observe(scores(3.0), limits)
+    run.observe(scores(3.0), run.prompt, limits)
     for step in range(1, 10):
         run.order.advance()
         if run.steps_to_evaluation(limits) == 0:
-            run.observe(scores(1.0 if step == 4 else 5.0), limits)
+            run.observe(scores(1.0 if step == 4 else 5.0), run.prompt, limits)
     assert run.best_step == 4 and run.evaluations_without_improvement == 0 and run.live
     run.order.advance()
-    run.observe(scores(2.0), limits)  # lower than at the start, the last one that counts
+    run.observe(scores(2.0), run.prompt, limits)  # lower than at the start, the last one that counts
     assert run.best_step == 4 and run.loss_to_beat == 2.0
 
 
 def test_epochs_and_steps_end_a_run(run, settings):
     learn(run, replace(settings.trainer, max_epochs=2), [3.0, 2.0, 1.0, 0.5])
     assert run.stopped == "max_epochs" and run.order.epoch == 2
-    other = RunState.start(SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), DataOrder(0, 4, 2))
+    other = RunState.start(
+        SoftPrompt(torch.zeros(2, 3), "m", None, "cb", "random"), torch.zeros(2, 3), DataOrder(0, 4, 2)
+    )
     learn(other, replace(settings.trainer, max_steps=4), [3.0, 2.0, 1.0, 0.5])
     assert other.stopped == "max_steps" and other.order.total_steps == 4
 
@@ -154,9 +165,20 @@ def test_every_optimiser_takes_its_values(settings, kind):
 def test_the_default_learning_rate_follows_from_the_model():
     backbone = make_backbone("bloom")
     scale = backbone.model.get_input_embeddings().weight.std().item()
-    assert learning_rate(optim("torch.optim.Adam"), backbone) == 0.1
-    default = learning_rate(OptimSettings("adam", "torch.optim.Adam", None, {}), backbone)
+    unset = OptimSettings("adam", "torch.optim.Adam", None, {})
+    assert learning_rate(optim("torch.optim.Adam"), SoftMethod(backbone)) == 0.1
+    default = learning_rate(unset, SoftMethod(backbone))
     assert default == pytest.approx(0.04 * scale, rel=0.05) and len(f"{default:g}".lstrip("0.")) <= 2
+    assert learning_rate(unset, HardMethod(backbone, [], project=True)) == pytest.approx(
+        0.6 * scale, rel=0.05
+    )
+    keys_and_values = backbone.keys_and_values(
+        backbone.embed(torch.linspace(0, 63, 16).long().tolist())
+    ).std()
+    assert learning_rate(unset, PrefixMethod(backbone, None)) == pytest.approx(
+        0.04 * float(keys_and_values), rel=0.05
+    )
+    assert learning_rate(unset, PrefixMethod(backbone, 8)) == 0.0008
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from softprompt.backbone import Backbone
+from softprompt.methods import Method
 from softprompt.runs import Row, Run
 from softprompt.training.member import Member
 from softprompt.training.trackers import Tracker, open_tracker
@@ -60,7 +60,7 @@ class TrackRuns(Callback):
             self._baselines = baseline_lines(baselines)
 
     @rank_zero_only
-    def send(self, members: Sequence[Member], backbone: Backbone) -> None:
+    def send(self, members: Sequence[Member], method: Method) -> None:
         """Send the evaluations that are new."""
         for member in members:
             if (tracker := self._trackers.get(member.run.id)) is None:
@@ -69,7 +69,7 @@ class TrackRuns(Callback):
             for row in history[sent:]:
                 tracker.log({**evaluation_values(row), **self._baselines}, int(row["step"]))
             if len(history) > sent and history[-1]["step"] == member.state.order.total_steps:
-                self._send_neighbours(member, tracker, backbone)
+                self._send_neighbours(member, tracker, method)
             self._sent[member.run.id] = len(history)
 
     @rank_zero_only
@@ -87,28 +87,29 @@ class TrackRuns(Callback):
             tracker = self._trackers.get(member.run.id)
             if tracker is None or step % member.run.settings.logger.every:
                 continue
-            prompt = member.state.prompt
-            tracker.log(
-                {
-                    "train/loss": module.step_losses[i],
-                    "train/lr": _learning_rate(trainer.optimizers, prompt),
-                    "train/gradient_norm": float(module.gradient_norms[i]),
-                    "prompt/distance_from_start": _distance(prompt, member.state.initial.matrix),
-                },
-                step,
-            )
+            values = {
+                "train/loss": module.step_losses[i],
+                "train/gradient_norm": float(module.gradient_norms[i]),
+                "prompt/distance_from_start": _distance(module.in_front(i), member.state.initial.matrix),
+            }
+            if trainer.optimizers:  # a search has none
+                values["train/lr"] = _learning_rate(trainer.optimizers, member.state.prompt)
+            tracker.log(values, step)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Send the new row of every learning curve."""
         if isinstance(module, PromptTuning):
-            self.send(module.members, module.backbone)
+            self.send(module.members, module.method)
 
-    def _send_neighbours(self, member: Member, tracker: Tracker, backbone: Backbone) -> None:
-        if (k := member.run.settings.logger.neighbours) is None:
+    def _send_neighbours(self, member: Member, tracker: Tracker, method: Method) -> None:
+        backbone, state = method.view, member.state
+        in_front = method.in_front(state.prompt, state.initial.matrix)
+        k = member.run.settings.logger.neighbours
+        if k is None or in_front.shape[1] != backbone.width:  # a prefix is in no space of tokens
             return
         from softprompt.analysis.neighbours import nearest_tokens  # here, because it imports pandas
 
-        rows = member.state.prompt.detach().cpu()
+        rows = in_front.detach().cpu()
         ids, cosines = nearest_tokens(rows, backbone.embedding_chunks(), k)  # [n, k] each
         start = member.state.initial.initial_tokens
         columns = ["row", "started as", *(f"nearest {rank + 1}" for rank in range(ids.shape[1])), "cosine 1"]
