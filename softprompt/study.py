@@ -22,6 +22,7 @@ from softprompt.data.examples import Example, check_lengths, tokenise
 from softprompt.data.prepare import prepare
 from softprompt.data.sources import moved, read_records
 from softprompt.errors import UserError
+from softprompt.methods import view_of
 from softprompt.prompt import SoftPrompt
 from softprompt.renamed import current_scores
 from softprompt.runs import Run, find_runs, identity, task_identity
@@ -30,6 +31,7 @@ from softprompt.runs.run import METRICS
 from softprompt.settings import BOS, AnalysisSettings, DataSettings, Settings, TaskSettings, Truncate
 from softprompt.tasks import Rendered
 
+METHODS = ("prompt", "prefix", "autoprompt", "pez")  # in this order
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
 
 # raw: as stored. model input: after the model's embedding LayerNorm, if it has one (`Backbone.model_input`).
@@ -55,8 +57,12 @@ class Target:
 class Study:
     """The finished runs under a folder.
 
+    Runs of method=prefix are a study of their own (`prefix_study`), because keys and values are in no space of tokens. If there
+    are no others, they are this study's.
+
     Attributes:
-        runs: ordered by initialiser, variant, seed.
+        runs: ordered by method, initialiser, variant, seed.
+        holds_prefixes: True if the runs are of method=prefix.
         results: their `result.json`, in the same order.
         labels: one line per run, in the same order: `run`, `task`, `variant` and `seed`.
 
@@ -65,8 +71,17 @@ class Study:
             cannot be read.
     """
 
-    def __init__(self, folder: Path, console: Console, options: AnalysisSettings) -> None:
-        """`options`: what to do with unfinished runs, and where the data is now."""
+    def __init__(
+        self, folder: Path, console: Console, options: AnalysisSettings, of_prefixes: bool | None = None
+    ) -> None:
+        """Reads the runs' results.
+
+        Args:
+            folder: they are under it.
+            console: where notes and progress are shown.
+            options: what to do with unfinished runs, and where the data is now.
+            of_prefixes: True for the runs of method=prefix alone; None for the others, if there are others.
+        """
         self.folder = folder
         self.console = console
         self.options = options
@@ -80,8 +95,18 @@ class Study:
                 strict=True,
             )
         )
+        prefixes = [run for run in runs if run.settings.method.name == "prefix"]
+        others = [run for run in runs if run not in prefixes]
+        self.holds_prefixes = not others or of_prefixes is True
+        self._has_both = bool(prefixes and others)
         self.runs: list[Run] = sorted(
-            runs, key=lambda run: (_init_order(run.settings.prompt.init), names[run.path], run.settings.seed)
+            prefixes if self.holds_prefixes else others,
+            key=lambda run: (
+                METHODS.index(run.settings.method.name),
+                _init_order(run.settings.prompt.init),
+                names[run.path],
+                run.settings.seed,
+            ),
         )
         self.results: list[dict[str, Any]] = [run.result() for run in self.runs]
         if older := [
@@ -92,7 +117,7 @@ class Study:
                 f"{len(older)} runs were trained by a version that stored no checksums; whether their files have changed "
                 f"since cannot be told ({older[0].path}, ...)",
             )
-        if self.left_out:
+        if self.left_out and of_prefixes is None:
             say(console, f"left out, because they are not finished: {', '.join(map(str, self.left_out))}")
         models = {
             f"{run.settings.model.id} {result['backbone']['revision'] or ''} in {result['backbone']['dtype']}"
@@ -113,6 +138,13 @@ class Study:
                 "seed": [run.settings.seed for run in self.runs],
             }
         )
+
+    @cached_property
+    def prefix_study(self) -> "Study | None":
+        """The runs of method=prefix, if they are not this study's; None if there are none."""
+        if self.holds_prefixes or not self._has_both:
+            return None
+        return Study(self.folder, self.console, self.options, of_prefixes=True)
 
     @property
     def free_text_tasks(self) -> list[str]:
@@ -146,7 +178,7 @@ class Study:
     def backbone(self) -> Backbone:
         """The model that the prompts were trained for, in the dtype they were trained with."""
         dtype = getattr(torch, self.results[0]["backbone"]["dtype"])
-        backbone = load_backbone(self.runs[0].trained_model(), dtype)
+        backbone = view_of(self.settings.method, load_backbone(self.runs[0].trained_model(), dtype))
         if torch.cuda.is_available():
             backbone.to(torch.device("cuda"))
         return backbone

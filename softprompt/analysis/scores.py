@@ -111,7 +111,8 @@ def steps_to_level_table(curves: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One line per task and variant: means over its runs of the exact match before the first step and at best, the
-        number of runs that reach the level, and the median over runs of the first step at the level.
+        number of runs that reach the level, and the medians over runs of the first step at the level and of the seconds of
+        training until then (infinite if the median run does not reach it).
     """
     lines = []
     for task, of_task in curves.groupby("task", sort=False):
@@ -119,6 +120,10 @@ def steps_to_level_table(curves: pd.DataFrame) -> pd.DataFrame:
         for variant, group in of_task.groupby("variant", sort=False):
             by_run = [curve for _, curve in group.groupby("run", sort=False)]
             steps = [steps_to_reach(curve, level) for curve in by_run]
+            seconds = [
+                float(curve.loc[curve["step"] == step, "seconds"].iloc[0]) if np.isfinite(step) else np.inf
+                for curve, step in zip(by_run, steps, strict=True)
+            ]
             lines.append(
                 {
                     "task": task,
@@ -129,6 +134,7 @@ def steps_to_level_table(curves: pd.DataFrame) -> pd.DataFrame:
                     "level": level,
                     "runs_at_level": int(np.isfinite(steps).sum()),
                     "median_steps_to_level": float(np.median(steps)) if level else np.nan,
+                    "median_seconds_to_level": float(np.median(seconds)) if level else np.nan,
                 }
             )
     return pd.DataFrame(lines)

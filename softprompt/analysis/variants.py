@@ -3,11 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# By group, the keys that say which method, optimiser or initialiser its settings belong to.
+KINDS = {
+    "method": ("method.name",),
+    "optim": ("method.name", "optim.name"),
+    "prompt": ("prompt.init",),
+}
+NAMES = ("method.name", "optim.name")  # whose values are clear by themselves
+
 
 def variant_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """For each run, its initialiser and the settings in which it differs from other runs of its task, without the seed.
 
-    For example `text`; in a sweep over optimisers `text, sgd`; over learning rates `text, optim.lr=0.01`.
+    For example `text`; in a sweep over methods `text, prefix`; over learning rates `text, optim.lr=0.01`.
 
     Args:
         identities: per run, the nested config that makes it this run (`runs.identity`).
@@ -18,11 +26,11 @@ def variant_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
         of_task = [other for other in configs if other["task.name"] == config["task.name"]]
         differences = []
         for key, value in config.items():
-            # Settings of an optimiser or an initialiser are compared only among runs that use the same one.
-            kind = {"optim": "optim.name", "prompt": "prompt.init"}.get(key.partition(".")[0])
-            comparable = [other for other in of_task if kind in (None, key) or other[kind] == config[kind]]
+            # Settings of a method, an optimiser or an initialiser are compared only among runs that use the same one.
+            kinds = [kind for kind in KINDS.get(key.partition(".")[0], ()) if kind != key]
+            comparable = [other for other in of_task if all(other[kind] == config[kind] for kind in kinds)]
             if key != "prompt.init" and any(other.get(key) != value for other in comparable):
-                differences.append(str(value) if key == "optim.name" else f"{key}={value}")
+                differences.append(str(value) if key in NAMES else f"{key}={value}")
         names.append(", ".join([config["prompt.init"], *differences]))
     return names
 
@@ -30,5 +38,11 @@ def variant_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
 def _flattened(identity: Mapping[str, Any]) -> Mapping[str, Any]:
     """`group.key` -> value, for the settings that may distinguish runs of a sweep."""
     task = {key: identity["task"][key] for key in ("name", "instruction")}
-    groups = {"task": task, **{group: identity[group] for group in ("prompt", "optim", "trainer", "data")}}
+    method = identity.get("method", {"name": "prompt"})
+    groups = {
+        "task": task,
+        "prompt": identity["prompt"],
+        "method": method,
+        **{group: identity[group] for group in ("optim", "trainer", "data")},
+    }
     return {f"{group}.{key}": value for group, keys in groups.items() for key, value in keys.items()}

@@ -81,16 +81,20 @@ MakeSection = Callable[[Study, AnalysisSettings], Section | None]
 _places: dict[str, tuple[int, MakeSection]] = {}
 
 
-def section(place: int, needs_list: bool = False) -> Callable[[MakeSection], MakeSection]:
+def section(
+    place: int, needs_list: bool = False, needs_rows: bool = True
+) -> Callable[[MakeSection], MakeSection]:
     """Register a function as a section of the report; its name is the name of the part (`parts` in conf/analyze.yaml).
 
     Args:
         place: sections are ordered by it. The places have gaps, so that a section can be put between two others.
         needs_list: it compares prompts by the answers in the tasks' lists, and is left out if a task's answers are free text.
+        needs_rows: it reads the rows of prompts, and is left out if all runs are of method=prefix.
     """
 
     def register(function: MakeSection) -> MakeSection:
-        _places[function.__name__] = place, _unless_free_text(function) if needs_list else function
+        make = _unless_free_text(function) if needs_list else function
+        _places[function.__name__] = place, _unless_prefixes(function.__name__, make) if needs_rows else make
         return function
 
     return register
@@ -103,12 +107,30 @@ def _unless_free_text(function: MakeSection) -> MakeSection:
         if not (tasks := study.free_text_tasks):
             return function(study, settings)
         return Section(
-            function.__name__.replace("_", " ").capitalize(),
+            _title(function.__name__),
             f"Left out, because this section compares prompts by a fixed list of answers, and the answers of {', '.join(tasks)} "
             "are free text. Tasks with a list of answers can be analysed in a sweep of their own.",
         )
 
     return make
+
+
+def _unless_prefixes(name: str, make_section: MakeSection) -> MakeSection:
+    """The section, or, if the study holds prefixes, a sentence in its place."""
+
+    def make(study: Study, settings: AnalysisSettings) -> Section | None:
+        if not study.holds_prefixes:
+            return make_section(study, settings)
+        return Section(
+            _title(name),
+            "Left out, because all runs are of method=prefix: keys and values of layers are in no space of tokens.",
+        )
+
+    return make
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def all_sections() -> dict[str, MakeSection]:

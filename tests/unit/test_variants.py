@@ -17,6 +17,12 @@ from tests.conftest import composed
             [["optim=adam", "optim.lr=0.1"], ["optim=sgd", "optim.lr=1.0"], ["optim=sgd", "optim.lr=2.0"]],
             ["text, adam", "text, sgd, optim.lr=1.0", "text, sgd, optim.lr=2.0"],
         ),
+        ([["method=prompt"], ["method=pez"]], ["text, prompt", "text, pez"]),
+        # Learning rates and settings of a method are compared only between runs of the same method.
+        (
+            [["method=prompt"], ["method=prefix", "method.hidden=8"], ["method=prefix"]],
+            ["text, prompt", "text, prefix, method.hidden=8", "text, prefix, method.hidden=None"],
+        ),
         ([["trainer.threads=1"], ["trainer.threads=2"]], ["text", "text"]),  # not part of a run's identity
         # A setting that differs only between tasks does not distinguish runs of one task.
         ([["task=cb", "trainer.max_epochs=5"], ["task=rte", "trainer.max_epochs=9"]], ["text", "text"]),

@@ -1,26 +1,23 @@
 """Readings: several ways to read words from a prompt, scored against the words that are known to be the task's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
 
 from softprompt.analysis.precision import SHUFFLES
 from softprompt.analysis.ranking import WORDS
-from softprompt.analysis.readings import FUNCTIONAL_WORDS, functional_words, readings_table, word_matrix
-from softprompt.backbone import local_folder
-from softprompt.files import read_json
+from softprompt.analysis.readings import FUNCTIONAL_WORDS, readings_table, word_matrix
 from softprompt.report.drawing import Drawing
 from softprompt.report.formatting import figure_name, format_interval
 from softprompt.report.heat_map import heat_map
+from softprompt.report.known_words import FUNCTIONAL, TAUGHT, known_words
 from softprompt.report.read_prompts import NEAREST, read_prompts
 from softprompt.report.readings_claim import ANY_WORD, INSTRUCTION_WORD, LEVEL, readings_claim
 from softprompt.report.readings_figure import readings_figure
 from softprompt.report.registry import Section, section
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
-
-TAUGHT, FUNCTIONAL = "taught words", "functional words"
 
 
 @section(place=35, needs_list=True)
@@ -46,7 +43,7 @@ def readings(study: Study, settings: AnalysisSettings) -> Section:
         tables={"readings_words": shown},
         names_spaces=True,
     )
-    true = _known_words(study)
+    true = known_words(study)
     if not true[TAUGHT]:
         return section
     vocabulary = [token for token in range(len(study.backbone.tokenizer)) if study.is_word(token)]
@@ -80,23 +77,6 @@ def readings(study: Study, settings: AnalysisSettings) -> Section:
 
 def _text(study: Study, words: list[int]) -> str:
     return " ".join(study.text_of(word).strip() for word in words)
-
-
-def _known_words(study: Study) -> Mapping[str, Mapping[str, set[int]]]:
-    """By kind of truth and task, the token ids of the task's words; empty if the model's folder does not tell."""
-    folder = local_folder(study.settings.model)
-    known: dict[str, dict[str, set[int]]] = {TAUGHT: {}, FUNCTIONAL: {}}
-    if folder is None or not (folder / "truth.json").exists():
-        return known
-    for task, of_task in read_json(folder / "truth.json").items():
-        words = {TAUGHT: set(of_task["words"])}
-        if "functional_words" in of_task and "functional_no_prompt" in of_task:
-            without_prompt = of_task["functional_no_prompt"]["rank_accuracy"]
-            words[FUNCTIONAL] = functional_words(of_task["functional_words"], without_prompt)
-        for truth, of_truth in words.items():
-            ids = study.backbone.tokenizer.convert_tokens_to_ids(sorted(of_truth))
-            known[truth][task] = {token for token in ids if token is not None and study.is_word(token)}
-    return known
 
 
 def _random_starts(study: Study) -> set[str]:

@@ -1,6 +1,7 @@
 """What the prompts score, beside scores without tuning, and how soon they get there."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -24,21 +25,10 @@ EQUAL_WITHIN = 5.0  # points of exact match: scores that differ by less are call
 SIGNIFICANT = 0.05
 
 
-@section(place=10)
+@section(place=10, needs_rows=False)
 def scores(study: Study, settings: AnalysisSettings) -> Section:
     """Scores by run and by task, learning curves, and the steps to a common level."""
-    results = [{**result, "run": run.id} for run, result in zip(study.runs, study.results, strict=True)]
-    runs = score_table(results, list(study.labels["variant"]))
-    correct: dict[str, Bool[np.ndarray, "E"]] = {}
-    for task in study.targets:
-        indices = study.labels.index[study.labels["task"] == task]
-        answers = study.answers([[study.prompts[index].matrix] for index in indices], task)
-        for index, of_run in zip(indices, answers, strict=True):
-            correct[study.labels["run"][index]] = of_run.exact_match[0]
-    keys = {
-        run: prompt_key(prompt.matrix) for run, prompt in zip(study.labels["run"], study.prompts, strict=True)
-    }
-    tasks = task_table(runs, correct, keys)
+    runs, tasks = score_tables(study)
     curves = study.learning_curves.merge(
         runs[["run", "task", "no_prompt", "instruction"]], on=["run", "task"]
     )
@@ -57,10 +47,34 @@ def scores(study: Study, settings: AnalysisSettings) -> Section:
         ),
         findings=[*_tuned(tasks), *_steps_to_level(steps), *_untrained(runs)],
         digest=_digest(tasks, steps),
-        claims=list(_claims(tasks, curves)),
+        claims=list(_claims(tasks, curves, _of_one_method(study))),
         drawings={"learning_curves": _figure(curves, _caption(steps))},
         tables={"scores_by_task": tasks, "steps_to_level": steps, "scores": runs},
     )
+
+
+@cache  # the section on methods uses it, too
+def score_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`score_table` and `task_table` of a study's runs."""
+    results = [{**result, "run": run.id} for run, result in zip(study.runs, study.results, strict=True)]
+    runs = score_table(results, list(study.labels["variant"]))
+    correct: dict[str, Bool[np.ndarray, "E"]] = {}
+    for task in study.targets:
+        indices = study.labels.index[study.labels["task"] == task]
+        answers = study.answers([[study.prompts[index].matrix] for index in indices], task)
+        for index, of_run in zip(indices, answers, strict=True):
+            correct[study.labels["run"][index]] = of_run.exact_match[0]
+    keys = {
+        run: prompt_key(prompt.matrix) for run, prompt in zip(study.labels["run"], study.prompts, strict=True)
+    }
+    return runs, task_table(runs, correct, keys)
+
+
+def _of_one_method(study: Study) -> list[str]:
+    """The variants whose method is that of the first. The claims are on starts; the section on methods compares methods."""
+    method = study.runs[0].settings.method
+    own = [run.settings.method == method for run in study.runs]
+    return list(dict.fromkeys(study.labels["variant"][own]))
 
 
 @rc_context(STYLE)
@@ -122,9 +136,9 @@ def _caption(steps: pd.DataFrame) -> str:
     return f"Exact match by step (logarithmic), means over runs: {'; '.join(parts)}."
 
 
-def _claims(tasks: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Claim]:
-    """Does the start matter? The study's claims, for the first variant against each other one."""
-    first, *others = dict.fromkeys(tasks["variant"])
+def _claims(tasks: pd.DataFrame, curves: pd.DataFrame, variants: list[str]) -> Iterator[Claim]:
+    """Does the start matter? The study's claims, for the first of these variants against each other one."""
+    first, *others = variants
     for other in others:
         differences = score_differences(tasks, first, other)
         if differences.empty:

@@ -26,7 +26,7 @@ FIGURES = {EXACT_MATCH: "transfer", RANK_ACCURACY: "transfer_rank", LABEL_MAP: "
 PUBLISHED = ("cb", "copa", 0.4)
 
 
-@section(place=90, needs_list=True)
+@section(place=90, needs_list=True, needs_rows=False)
 def transfer(study: Study, settings: AnalysisSettings) -> Section:
     """Change in three scores, by source and target task."""
     table = transfer_grid(study)

@@ -1,0 +1,236 @@
+"""Section: methods side by side, by score, cost, transfer, and the words that discrete prompts are made of."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from softprompt.analysis.method_words import word_shares
+from softprompt.analysis.scores import steps_to_level_table
+from softprompt.methods.hard import allowed_tokens
+from softprompt.report.drawing import STYLE, Drawing
+from softprompt.report.formatting import format_interval, format_range, format_runs, significant
+from softprompt.report.known_words import TAUGHT, known_words
+from softprompt.report.registry import Section, section
+from softprompt.report.sections.scores import score_tables
+from softprompt.report.style import FAINT, colour_of
+from softprompt.report.transfer_grid import RANK_ACCURACY, transfer_grid
+from softprompt.settings import AnalysisSettings
+from softprompt.study import Study
+
+PANELS_ACROSS = 4  # in the figure
+DISCRETE = ("autoprompt", "pez")
+
+
+@section(place=15, needs_list=True, needs_rows=False)
+def methods(study: Study, settings: AnalysisSettings) -> Section | None:
+    """Scores, trainable parameters, steps and seconds to a level, transfer, and texts, by method."""
+    parts = [part for part in (study, study.prefix_study) if part is not None]
+    methods = {run.settings.method.name for part in parts for run in part.runs}
+    if len(methods) < 2:
+        return None
+    table = _table(parts)
+    texts = _texts(study)
+    words = _word_table(study)
+    return Section(
+        title="Methods side by side",
+        how=(
+            "What stands in front of the text is trained in several ways: the rows of a prompt (prompt tuning, Lester et al. "
+            "2021), the keys and values of every layer (prefix tuning, Li and Liang 2021), or tokens, by a search (AutoPrompt, "
+            "Shin et al. 2020) or by projection of rows (PEZ, Wen et al. 2023). Scores and their intervals are those of the "
+            "section on scores. Level: 95% of the best exact match of any run of the task; steps and seconds until then "
+            "are medians over runs, and the seconds contain the evaluations. A step of the search costs a forward for every token "
+            "that it tries. Parameters: numbers that are trained; of the search, tokens that are chosen. Transfer: change in "
+            "rank accuracy over no prompt on the other tasks, mean over the pairs; pairs that gain or lose after correction "
+            "(Holm 1979)."
+        ),
+        findings=[*_findings(table), *_word_findings(words), *_text_findings(texts)],
+        digest=_digest(table),
+        drawings={"methods": _figure(table)},
+        tables={"methods": table, "methods_texts": texts, "methods_words": words},
+    )
+
+
+def _table(parts: list[Study]) -> pd.DataFrame:
+    """One line per task and variant: what the digest shows, as numbers."""
+    tasks = pd.concat([score_tables(part)[1] for part in parts], ignore_index=True)
+    steps = steps_to_level_table(pd.concat([part.learning_curves for part in parts], ignore_index=True))
+    runs = pd.DataFrame(
+        [
+            {**{name: label[name] for name in ("task", "variant")}, "method": run.settings.method.name}
+            | {"parameters": result.get("parameters")}
+            for part in parts
+            for run, result, label in zip(
+                part.runs, part.results, part.labels.to_dict("records"), strict=True
+            )
+        ]
+    ).drop_duplicates(["task", "variant"])
+    transfers = pd.concat([_transfers(part) for part in parts], ignore_index=True)
+    keys = ["task", "variant"]
+    reached = steps[[*keys, "level", "runs_at_level", "median_steps_to_level", "median_seconds_to_level"]]
+    table = tasks.merge(runs, on=keys).merge(reached, on=keys).merge(transfers, on=keys, how="left")
+    order = list(dict.fromkeys(table["task"]))
+    return table.sort_values(
+        "task", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
+
+
+def _transfers(study: Study) -> pd.DataFrame:
+    """By source task and variant, what the prompts change on the other tasks, in points of rank accuracy."""
+    grid = transfer_grid(study)
+    others = grid[(grid["score"] == RANK_ACCURACY) & (grid["source"] != grid["target"])]
+    lines = [
+        {
+            "task": task,
+            "variant": variant,
+            "transfer": group["gain"].mean(),
+            "pairs": len(group),
+            "pairs_gain": int((group["remains"] & (group["gain"] > 0)).sum()),
+            "pairs_lose": int((group["remains"] & (group["gain"] < 0)).sum()),
+        }
+        for (task, variant), group in others.groupby(["source", "variant"], sort=False)
+    ]
+    return pd.DataFrame(lines, columns=["task", "variant", "transfer", "pairs", "pairs_gain", "pairs_lose"])
+
+
+def _texts(study: Study) -> pd.DataFrame:
+    """The texts that discrete prompts are."""
+    lines = [
+        {
+            **{name: label[name] for name in ("task", "variant", "run")},
+            "text": result["text"]["text"],
+            "exact_match": result["tuned"]["exact_match"],
+            "same_tokens": result["text"]["same_tokens"],
+            "exact_match_as_text": result["text"]["exact_match"],
+        }
+        for result, label in zip(study.results, study.labels.to_dict("records"), strict=True)
+        if "text" in result
+    ]
+    columns = ["task", "variant", "run", "text", "exact_match", "same_tokens", "exact_match_as_text"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _word_table(study: Study) -> pd.DataFrame:
+    """`word_shares` of all variants with rows, if the model's folder tells which words it was taught."""
+    taught = {task: words for task, words in known_words(study)[TAUGHT].items() if task in study.targets}
+    if study.holds_prefixes or not taught:
+        return pd.DataFrame()
+    answers = [answer for target in study.targets.values() for answer in target.task.verbalizers]
+    allowed = {token for token in allowed_tokens(study.backbone, answers).tolist() if study.is_word(token)}
+    words = [
+        (label["variant"], label["task"], allowed & set(tokens))
+        for label, tokens in zip(study.labels.to_dict("records"), study.nearest, strict=True)
+    ]
+    return word_shares(
+        words, {task: allowed & set(of_task) for task, of_task in taught.items()}, len(allowed)
+    )
+
+
+def _findings(table: pd.DataFrame) -> Iterator[str]:
+    for method, group in table.groupby("method", sort=False):
+        reached = group["median_steps_to_level"]
+        sooner = (
+            f"{reached.min():.0f} to {reached.max():.0f}"
+            if np.isfinite(reached).all()
+            else "not always reached"
+        )
+        yield (
+            f"Method {method}: exact match {format_range(group['tuned'], '.1%')}, with "
+            f"{group['parameters'].min():,.0f} to {group['parameters'].max():,.0f} trainable parameters; median steps to the "
+            f"level: {sooner}."
+        )
+
+
+def _word_findings(words: pd.DataFrame) -> Iterator[str]:
+    for row in words.to_dict("records"):
+        yield (
+            f"From {row['variant']}, {row['own']:.0%} of the different words of a prompt (of a soft prompt, of the tokens "
+            f"nearest to its rows) are words that the model was taught for the task ({row['lowest']:.0%} to "
+            f"{row['highest']:.0%} by task); {row['others']:.0%} are such words of another task, and by chance it would be "
+            f"{row['chance']:.0%} (p={row['p']:.3f} by exchanging the tasks, smallest possible {row['smallest_p']:.3f}; "
+            f"{row['runs']} prompts)."
+        )
+
+
+def _text_findings(texts: pd.DataFrame) -> Iterator[str]:
+    if len(texts):
+        changed = texts[~texts["same_tokens"].astype(bool)]
+        yield (
+            f"Written as a text and read by the tokenizer again, {len(changed)} of {len(texts)} discrete prompts become other "
+            "tokens"
+            + (
+                f"; they score {format_range(changed['exact_match_as_text'], '.1%')}."
+                if len(changed)
+                else "."
+            )
+        )
+
+
+def _digest(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "task": row["task"],
+                "initialised from, method": row["variant"],
+                "exact match": f"{row['tuned']:.1%}",
+                "95% interval": format_interval(100 * row["low"], 100 * row["high"], ".0f"),
+                "parameters": f"{row['parameters']:,.0f}",
+                "steps to level": _cost(row["median_steps_to_level"]),
+                "seconds to level": _cost(row["median_seconds_to_level"]),
+                "runs at level": f"{row['runs_at_level']} of {row['runs']}",
+                "transfer": f"{row['transfer']:+z.1f} ({row['pairs_gain']} gain, {row['pairs_lose']} lose, of {row['pairs']:.0f})"
+                if row["pairs"] > 0
+                else "–",
+                "runs": format_runs(row["runs"], row["distinct_runs"]),
+                "n": row["n"],
+            }
+            for row in table.astype({"pairs_gain": "Int64", "pairs_lose": "Int64"}).to_dict("records")
+        ]
+    )
+
+
+def _cost(value: float) -> str:
+    return significant(value, 2) if np.isfinite(value) else "not reached"
+
+
+@rc_context(STYLE)
+def _figure(table: pd.DataFrame) -> Drawing:
+    """A panel per task: exact match of every variant with its interval, the instruction dashed and no prompt dotted."""
+    tasks, variants = (list(dict.fromkeys(table[name])) for name in ("task", "variant"))
+    columns = min(len(tasks), PANELS_ACROSS)
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(2.3 * columns + 1.2, rows * (0.24 * len(variants) + 0.9)), layout="constrained")
+    by_score = table.sort_values("tuned", kind="stable")
+    least, best = by_score.iloc[0], by_score.iloc[-1]
+    drawing = Drawing(
+        figure,
+        caption=(
+            "Exact match by method with its 95% interval, the instruction dashed and no prompt dotted. The highest is "
+            f"{best['tuned']:.0%} ({best['variant']}, on {best['task']}), the lowest {least['tuned']:.0%} "
+            f"({least['variant']}, on {least['task']})."
+        ),
+    )
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    colours = colour_of(list(table["method"]))
+    for axis, task in zip(panels.flat, tasks, strict=False):
+        of_task = table[table["task"] == task]
+        axis.axvline(of_task["instruction"].iloc[0], color=FAINT, ls="--", lw=1)
+        axis.axvline(of_task["no_prompt"].iloc[0], color=FAINT, ls=":", lw=1)
+        for row in of_task.to_dict("records"):
+            y, colour = variants.index(row["variant"]), colours[row["method"]]
+            axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.4)
+            (mark,) = axis.plot(row["tuned"], y, "o", color=colour, ms=5)
+            drawing.tip(
+                mark,
+                f"{task}, {row['variant']}: {row['tuned']:.1%} {format_interval(100 * row['low'], 100 * row['high'], '.0f')}",
+            )
+        axis.set(title=task, xlim=(-0.02, 1.04))
+    for axis in panels.flat[len(tasks) :]:
+        axis.set_axis_off()
+    for axis in panels[:, 0]:
+        axis.set(yticks=range(len(variants)), yticklabels=variants, ylim=(len(variants) - 0.5, -0.5))
+    for axis in panels[-1]:
+        axis.set_xlabel("exact match")
+    return drawing
