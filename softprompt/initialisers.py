@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ from torch import Tensor
 
 from softprompt.adapter import WEIGHTS, read_adapter
 from softprompt.backbone import Backbone
+from softprompt.data.examples import tokenise
 from softprompt.errors import UserError
 from softprompt.files import sha256
-from softprompt.prompt import SoftPrompt, prompt_file
-from softprompt.settings import PromptSettings
+from softprompt.prompt import FILE, SoftPrompt, prompt_file
+from softprompt.runs import Run
+from softprompt.runs.source import source_folder
+from softprompt.settings import PromptSettings, TaskSettings
+from softprompt.tasks import Rendered
+
+MOST_COMMON = 5000  # tokens (Lester et al. 2021, section 3.2)
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,18 @@ class Request:
 
     settings: PromptSettings
     backbone: Backbone
-    instruction: str  # the task's, or `prompt.text`
-    generator: torch.Generator  # seeded by the run's seed
+    task: TaskSettings
+    seed: int
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """Seeded by task and seed."""
+        return seeded(self.task.name, self.seed)
+
+    @property
+    def instruction(self) -> str:
+        """`prompt.text`, by default the task's."""
+        return self.settings.text or self.task.instruction
 
     @property
     def length(self) -> int:
@@ -63,14 +80,44 @@ def text(request: Request) -> Start:
 @initialiser
 def vocab(request: Request) -> Start:
     """The embeddings of different ordinary tokens, drawn uniformly (Lester et al. 2021, section 2.1)."""
-    ordinary = [i for i in _ordinary_tokens(request.backbone.tokenizer) if i < request.backbone.table_rows]
-    if request.length > len(ordinary):
-        raise UserError(
-            f"prompt.length={request.length}: the vocabulary has only {len(ordinary)} tokens to draw from"
-        )
-    drawn = torch.randperm(len(ordinary), generator=request.generator)[: request.length]
-    tokens = [ordinary[i] for i in drawn.tolist()]
+    tokens = _drawn(request, request.length, None)
     return Start(request.backbone.embed(tokens), tokens)
+
+
+@initialiser
+def common(request: Request) -> Start:
+    """The embeddings of different tokens, drawn uniformly from the 5,000 most common (Lester et al. 2021, section 3.2).
+
+    A tokenizer does not say how often its tokens occur. The ordinary tokens with the lowest ids are taken: vocabularies of
+    BPE are in the order of merges, those of SentencePiece and WordPiece mostly by frequency.
+    """
+    tokens = _drawn(request, request.length, MOST_COMMON)
+    return Start(request.backbone.embed(tokens), tokens)
+
+
+@initialiser
+def labels(request: Request) -> Start:
+    """The embeddings of the task's answers, each the mean over its tokens; further rows as `common` draws them.
+
+    Class labels of Lester et al. (2021, section 3.2). A prompt with fewer rows has the first answers.
+    """
+    task, backbone = request.task, request.backbone
+    if task.answers:
+        raise UserError(
+            f"prompt=labels: the answers of task {task.name!r} are free text; use another prompt=..."
+        )
+    # With the tokens that the answers have behind a text, without end-of-sequence.
+    (behind,) = tokenise(
+        task, [Rendered(":", None, "prompt=labels")], backbone.tokenizer, backbone.table_rows
+    )
+    answers = [list(answer[:-1]) for answer in behind.answers][: request.length]
+    further = _drawn(request, request.length - len(answers), MOST_COMMON)
+    means = [backbone.embed(tokens).mean(0, keepdim=True) for tokens in answers]
+    are_tokens = all(len(tokens) == 1 for tokens in answers)
+    return Start(
+        torch.cat([*means, backbone.embed(further)]),
+        [*(tokens[0] for tokens in answers), *further] if are_tokens else [],
+    )
 
 
 @initialiser
@@ -81,11 +128,34 @@ def random(request: Request) -> Start:
 
 
 @initialiser
+def uniform(request: Request) -> Start:
+    """Uniform noise between -`prompt.bound` and `prompt.bound`, by default as spread out as the embedding table."""
+    bound = request.settings.bound or 3**0.5 * request.backbone.embedding_scale
+    shape = (request.length, request.backbone.width)
+    return Start((2 * torch.rand(shape, generator=request.generator) - 1) * bound)
+
+
+@initialiser
 def file(request: Request) -> Start:
-    """Another run's prompt (SPoT, Vu et al. 2022), of the same backbone, or the prompt of a PEFT adapter."""
+    """The prompt of a run's folder, of a file, or of a PEFT adapter, of the same backbone."""
     if request.settings.path is None:
         raise UserError("prompt=file needs prompt.path: another run's folder, or a PEFT adapter's")
-    path, backbone = prompt_file(Path(request.settings.path)), request.backbone
+    return _start_from(prompt_file(Path(request.settings.path)), request)
+
+
+@initialiser
+def run(request: Request) -> Start:
+    """The best prompt of another finished run, mostly of another task (SPoT, Vu et al. 2022)."""
+    if request.settings.run is None:
+        raise UserError(
+            "prompt=run needs prompt.run: another run's folder, or a pattern such as outputs/demo/rte/text-seed{seed}-*"
+        )
+    source = Run.at(source_folder(request.settings.run, request.seed))
+    return _start_from(source.path / FILE, request)
+
+
+def _start_from(path: Path, request: Request) -> Start:
+    backbone = request.backbone
     if path.name == WEIGHTS:
         matrix = read_adapter(path.parent)
     else:
@@ -112,9 +182,7 @@ def file(request: Request) -> Start:
     return Start(matrix[_repeat(list(range(rows)), request.settings.length or rows)])
 
 
-def initial_prompt(
-    settings: PromptSettings, backbone: Backbone, task: str, instruction: str, seed: int
-) -> SoftPrompt:
+def initial_prompt(settings: PromptSettings, backbone: Backbone, task: TaskSettings, seed: int) -> SoftPrompt:
     """The prompt that a run starts from.
 
     n is `settings.length`; by default as many rows as the instruction has tokens (or as the other prompt has rows). A
@@ -125,7 +193,7 @@ def initial_prompt(
     """
     if settings.init not in INITIALISERS:
         raise UserError(f"prompt.init={settings.init!r}: should be one of {', '.join(INITIALISERS)}")
-    request = Request(settings, backbone, settings.text or instruction, seeded(task, seed))
+    request = Request(settings, backbone, task, seed)
     start = INITIALISERS[settings.init](request)
     return SoftPrompt(
         matrix=start.matrix,
@@ -133,7 +201,7 @@ def initial_prompt(
         revision=backbone.revision,
         backbone_hash=backbone.embedding_hash,
         bos=backbone.bos_id,
-        task=task,
+        task=task.name,
         init=settings.init,
         initial_text=start.text,
         initial_tokens=start.tokens,
@@ -143,6 +211,18 @@ def initial_prompt(
 def seeded(task: str, seed: int) -> torch.Generator:
     """The generator of a run. By task, too: otherwise prompts of one seed start from the same rows in every task."""
     return torch.Generator().manual_seed(int(sha256(f"{task} {seed}".encode())[:15], 16))
+
+
+def _drawn(request: Request, count: int, among: int | None) -> list[int]:
+    """Different ordinary tokens, drawn uniformly among the lowest ids (None: among all)."""
+    ordinary = [i for i in _ordinary_tokens(request.backbone.tokenizer) if i < request.backbone.table_rows][
+        :among
+    ]
+    if count > len(ordinary):
+        raise UserError(
+            f"prompt.length={request.length}: the vocabulary has only {len(ordinary)} tokens to draw from"
+        )
+    return [ordinary[i] for i in torch.randperm(len(ordinary), generator=request.generator)[:count].tolist()]
 
 
 def _repeat(items: list[int], length: int) -> list[int]:

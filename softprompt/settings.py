@@ -207,6 +207,8 @@ class PromptSettings:
     length: Annotated[int, Field(ge=1, le=10_000)] | None = None
     text: Text | None = None
     path: Text | None = None
+    run: Text | None = None
+    bound: Annotated[float, Field(gt=0)] | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -36,6 +36,10 @@ class SweepRunner:
         """See `Runner.needs`."""
         settings = parse_settings(job.config)
         trainer = settings.trainer
+        if settings.prompt.run is not None:  # before a worker loads a model
+            from softprompt.runs.source import source_folder
+
+            source_folder(settings.prompt.run, settings.seed)
         gpu = {"cpu": False, "gpu": True, "auto": None}[trainer.accelerator]
         return Needs(kind(settings), trainer.devices, gpu, trainer.threads, _memory(settings.model))
 

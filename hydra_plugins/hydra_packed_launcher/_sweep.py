@@ -13,6 +13,8 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+from hydra.errors import HydraException
+
 from hydra_plugins.hydra_packed_launcher._cluster import Cluster, LocalCluster, SlurmCluster
 from hydra_plugins.hydra_packed_launcher._control import Control, Plan
 from hydra_plugins.hydra_packed_launcher._devices import (
@@ -116,23 +118,31 @@ class Sweep:
         return SlurmCluster(self.control.logs, self.folder.name, parameters, self.display.say)
 
     def _needs(self) -> dict[int, Needs]:
-        """What each job needs. Jobs whose configs are wrong have failed; under Slurm those that are done are left out."""
+        """What each job needs. Jobs whose configs are wrong have failed; under Slurm those that are done are left out.
+
+        Raises:
+            HydraException: all jobs are wrong for the same reason, which is then said once.
+        """
         runner = load_runner(self.options.runner)
         needs: dict[int, Needs] = {}
+        wrong: dict[int, dict[str, Any]] = {}
         for number, job in self.jobs.items():
             try:
                 needs[number] = runner.needs(job)
             except Exception as error:
-                details = {"reason": describe(error), "traceback": traceback.format_exc()}
-                self._settle(number, "failed", details)
-                continue
-            if not self.local:
-                try:
-                    done = runner.done(job)
-                except Exception:
-                    done = None  # perhaps its data is seen by the nodes only: the workers will tell
-                if done is not None:
-                    self._settle(number, "done", {**done, "before": True})
+                wrong[number] = {"reason": describe(error), "traceback": traceback.format_exc()}
+        reasons = {details["reason"] for details in wrong.values()}
+        if len(self.jobs) == len(wrong) > 1 and len(reasons) == 1:
+            raise HydraException(reasons.pop())
+        for number, details in wrong.items():
+            self._settle(number, "failed", details)
+        for number in [] if self.local else needs:
+            try:
+                done = runner.done(self.jobs[number])
+            except Exception:
+                continue  # perhaps its data is seen by the nodes only: the workers will tell
+            if done is not None:
+                self._settle(number, "done", {**done, "before": True})
         return needs
 
     def _start(self, waiting: Sequence[int], needs: dict[int, Needs]) -> None:

@@ -9,13 +9,14 @@ KINDS = {
     "optim": ("method.name", "optim.name"),
     "prompt": ("prompt.init",),
 }
-NAMES = ("method.name", "optim.name")  # whose values are clear by themselves
+NAMES = ("method.name", "optim.name", "prompt.run")  # whose values are clear by themselves
 
 
 def variant_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """For each run, its initialiser and the settings in which it differs from other runs of its task, without the seed.
 
-    For example `text`; in a sweep over methods `text, prefix`; over learning rates `text, optim.lr=0.01`.
+    For example `text`; in a sweep over methods `text, prefix`; over learning rates `text, optim.lr=0.01`; over the runs that
+    prompts start from `run, rte/text`.
 
     Args:
         identities: per run, the nested config that makes it this run (`runs.identity`).
@@ -35,6 +36,11 @@ def variant_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     return names
 
 
+def without_setting(variant: str, key: str) -> str:
+    """A variant's name without one of its settings: `vocab` of `vocab, prompt.length=20`, if the key is `prompt.length`."""
+    return ", ".join(part for part in variant.split(", ") if not part.startswith(f"{key}="))
+
+
 def _flattened(identity: Mapping[str, Any]) -> Mapping[str, Any]:
     """`group.key` -> value, for the settings that may distinguish runs of a sweep."""
     task = {key: identity["task"][key] for key in ("name", "instruction")}
@@ -45,4 +51,14 @@ def _flattened(identity: Mapping[str, Any]) -> Mapping[str, Any]:
         "method": method,
         **{group: identity[group] for group in ("optim", "trainer", "data")},
     }
-    return {f"{group}.{key}": value for group, keys in groups.items() for key, value in keys.items()}
+    flat = {f"{group}.{key}": value for group, keys in groups.items() for key, value in keys.items()}
+    if run := flat.get("prompt.run"):
+        flat["prompt.run"] = source_name(run)
+    return flat
+
+
+def source_name(run: str) -> str:
+    """What distinguishes the run that others start from, besides its seed: `rte/text` of `outputs/demo/rte/text-seed{seed}-*`."""
+    folder, _, id = run.rstrip("/").rpartition("/")
+    start, _, _ = id.partition("-seed")
+    return f"{folder.rpartition('/')[2]}/{start}".lstrip("/")

@@ -66,4 +66,4 @@ def test_every_override_shown_composes() -> None:
     for override in single:
         key, _, values = override.partition("=")
         for value in values.split(","):
-            composed(f"{key}={value}", *(["prompt.path=x"] if value == "file" else []))
+            composed(f"{key}={value}", *{"file": ["prompt.path=x"], "run": ["prompt.run=x"]}.get(value, []))

@@ -36,10 +36,10 @@ def length_table(labels, prompts):
 
 
 @section(place=15)
-def lengths(study, settings):
+def row_counts(study, settings):
     table = length_table(study.labels, [prompt.matrix for prompt in study.prompts])
     finding = f"The longest prompt has {table['rows'].max()} rows."
-    return Section("Lengths of prompts", "Rows per prompt.", [finding], tables={"lengths": table})
+    return Section("Row counts", "Rows per prompt.", [finding], tables={"row_counts": table})
 """
 
 
@@ -212,26 +212,26 @@ def test_a_start_from_another_tasks_instruction_is_shown(
 def test_a_new_section_is_found_without_another_edit(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "lengths.py").write_text(NEW_READING)
+    (tmp_path / "row_counts.py").write_text(NEW_READING)
     monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
     monkeypatch.setattr(registry, "_places", dict(registry._places))
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy)
-    assert list(registry.all_sections())[:3] == ["scores", "lengths", "neighbours"]
-    write_report(replace(ANALYSIS, sweep=str(copy), parts=["lengths", "norms"]), Console(quiet=True))
+    assert list(registry.all_sections())[:3] == ["scores", "row_counts", "lengths"]
+    write_report(replace(ANALYSIS, sweep=str(copy), parts=["row_counts", "norms"]), Console(quiet=True))
     page = (copy / "analysis/report.html").read_text()
     assert page.index("The longest prompt has") < page.index("Norms and distances")
     about = json.loads((copy / "analysis/analysis.json").read_text())
-    assert about["tables"]["Lengths of prompts"] == ["lengths"]
-    assert len(pd.read_csv(copy / "analysis/tables/lengths.csv")) == 12
+    assert about["tables"]["Row counts"] == ["row_counts"]
+    assert len(pd.read_csv(copy / "analysis/tables/row_counts.csv")) == 12
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones(sweep: Path) -> None:
     with pytest.raises(UserError) as error:
         write_report(replace(ANALYSIS, sweep=str(sweep), parts=["scores", "tsne"]), Console(quiet=True))
     assert str(error.value) == (
-        "parts='tsne': there is no such part; the parts are scores, neighbours, readings, ablation, pruning, "
-        "hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity"
+        "parts='tsne': there is no such part; the parts are scores, lengths, neighbours, readings, ablation, pruning, "
+        "hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity, spot"
     )
 
 

@@ -94,9 +94,8 @@ def test_the_network_of_a_prefix_is_peft_s() -> None:
     first, _, second = encoder.transform
     weights = [encoder.embedding.weight, first.weight, first.bias, second.weight, second.bias]
     for weight, part in zip(weights, parts, strict=True):
-        weight.data.copy_(
-            part if weight.shape == part.shape and weight is encoder.embedding.weight else part.T
-        )
+        # A Linear holds its matrix transposed.
+        weight.data.copy_(part if part.ndim == 1 or weight is encoder.embedding.weight else part.mT)
     reference = []
     for text, answer in pairs:
         ids = torch.tensor([[*text, *answer]])
@@ -105,7 +104,9 @@ def test_the_network_of_a_prefix_is_peft_s() -> None:
         )
     F.cross_entropy(torch.cat(reference), answers).backward()
     torch.testing.assert_close(logits, torch.cat(reference), rtol=1e-5, atol=1e-5)
-    theirs = torch.cat([(w.grad if w is encoder.embedding.weight else w.grad.T).flatten() for w in weights])
+    theirs = torch.cat(
+        [(w.grad if w.ndim == 1 or w is encoder.embedding.weight else w.grad.mT).flatten() for w in weights]
+    )
     assert (values.grad - theirs).norm() <= 1e-5 * theirs.norm()
 
 

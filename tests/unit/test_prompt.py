@@ -9,7 +9,7 @@ from softprompt.backbone.shared_prefix import SharedPrefixBackbone
 from softprompt.errors import UserError
 from softprompt.initialisers import initial_prompt
 from softprompt.prompt import SoftPrompt
-from softprompt.settings import PromptSettings
+from softprompt.settings import PromptSettings, TaskSettings
 from tests.conftest import VOCABULARY, make_model, make_tokenizer
 
 INSTRUCTION = "Does the hypothesis entail, contradict"
@@ -20,8 +20,15 @@ def bloom():
     return SharedPrefixBackbone(make_model("bloom"), make_tokenizer(), "tiny-bloom", "abc")
 
 
-def start(bloom, seed=0, **settings):
-    return initial_prompt(PromptSettings(**settings), bloom, "cb", INSTRUCTION, seed)
+def task(name="cb", answers=("True", "False", "not a")):
+    template = "\nPremise: {premise}\nAnswer:"
+    return TaskSettings(
+        name, "CB", None, INSTRUCTION, template, "label", {answer: [answer] for answer in answers}
+    )
+
+
+def start(bloom, seed=0, on=None, **settings):
+    return initial_prompt(PromptSettings(**settings), bloom, on or task(), seed)
 
 
 def test_text_starts_as_the_embeddings_of_the_instruction(bloom):
@@ -61,13 +68,13 @@ def test_vocab_draws_no_added_special_token(bloom):
     assert "plain" in drawn and "<repo_name>" not in drawn
 
 
-@pytest.mark.parametrize("init", ["random", "vocab"])
+@pytest.mark.parametrize("init", ["random", "uniform", "vocab", "common"])
 def test_tasks_of_one_seed_start_from_different_rows(bloom, init):
     """Otherwise prompts of one seed would be similar whatever their tasks are."""
     settings = PromptSettings(init=init, length=6)
-    of_task = {task: initial_prompt(settings, bloom, task, INSTRUCTION, 0).matrix for task in ("cb", "rte")}
+    of_task = {name: initial_prompt(settings, bloom, task(name), 0).matrix for name in ("cb", "rte")}
     assert not torch.equal(of_task["cb"], of_task["rte"])
-    assert torch.equal(of_task["cb"], initial_prompt(settings, bloom, "cb", INSTRUCTION, 0).matrix)
+    assert torch.equal(of_task["cb"], initial_prompt(settings, bloom, task("cb"), 0).matrix)
 
 
 def test_random_has_the_scale_of_the_embedding_table(bloom):
@@ -75,6 +82,42 @@ def test_random_has_the_scale_of_the_embedding_table(bloom):
     assert prompt.matrix.std().item() == pytest.approx(bloom.embedding_scale, rel=0.05)
     assert prompt.initial_tokens == []
     assert not torch.equal(prompt.matrix, start(bloom, 1, init="random", length=500).matrix)
+
+
+def test_uniform_is_within_its_bound_and_by_default_as_spread_out_as_the_table(bloom):
+    matrix = start(bloom, init="uniform", length=500, bound=0.5).matrix
+    assert matrix.abs().max() <= 0.5 and matrix.std().item() == pytest.approx(0.5 / 3**0.5, rel=0.02)
+    spread = start(bloom, init="uniform", length=500).matrix.std().item()
+    assert spread == pytest.approx(bloom.embedding_scale, rel=0.02)
+
+
+def test_common_draws_among_the_ordinary_tokens_with_the_lowest_ids(bloom, monkeypatch):
+    monkeypatch.setattr("softprompt.initialisers.MOST_COMMON", 6)
+    tokens = start(bloom, init="common", length=6).initial_tokens
+    assert sorted(tokens) == [4, 5, 6, 7, 8, 9]  # 0 to 3 are special tokens
+    with pytest.raises(UserError, match=r"^prompt\.length=7: the vocabulary has only 6 tokens"):
+        start(bloom, init="common", length=7)
+
+
+def test_labels_are_the_embeddings_of_the_answers_then_common_tokens(bloom):
+    table, ids = bloom.model.get_input_embeddings().weight, bloom.tokenizer.convert_tokens_to_ids
+    prompt = start(bloom, init="labels", length=8)
+    one, other, several = ids(["True", "False"]), ids(["not", "a"]), prompt.matrix[2]
+    assert torch.equal(prompt.matrix[:2], table[one])
+    assert torch.allclose(several, table[other].mean(0))
+    assert prompt.initial_tokens == []  # the third row is no token's
+    assert (prompt.matrix[3:, None] == table).all(2).any(1).all()
+    assert torch.equal(prompt.matrix, start(bloom, init="labels", length=8).matrix)
+    assert len(start(bloom, init="labels", length=1).matrix) == 1
+    assert start(bloom, init="labels", length=2).initial_tokens == one
+    whole = start(bloom, init="labels", length=4, on=task(answers=("True", "False")))
+    assert torch.equal(whole.matrix, table[whole.initial_tokens]) and whole.initial_tokens[:2] == one
+
+
+def test_free_text_has_no_labels_to_start_from(bloom):
+    free = TaskSettings("squad", "S", None, INSTRUCTION, "{question}:", answers="answer")
+    with pytest.raises(UserError, match=r"^prompt=labels: the answers of task 'squad' are free text"):
+        start(bloom, init="labels", on=free)
 
 
 def test_saved_and_loaded_is_the_same(bloom, tmp_path):
@@ -135,11 +178,14 @@ def test_what_is_no_prompt_is_refused(bloom, tmp_path):
 
 def test_an_initialiser_that_does_not_exist_is_named(bloom):
     with pytest.raises(
-        UserError, match=r"^prompt\.init='zeros': should be one of text, vocab, random, file$"
+        UserError,
+        match=r"^prompt\.init='zeros': should be one of text, vocab, common, labels, random, uniform, file, run$",
     ):
         start(bloom, init="zeros")
     with pytest.raises(UserError, match=r"^prompt=file needs prompt\.path"):
         start(bloom, init="file")
+    with pytest.raises(UserError, match=r"^prompt=run needs prompt\.run"):
+        start(bloom, init="run")
 
 
 def test_a_vocabulary_too_small_to_draw_from_is_named(bloom):

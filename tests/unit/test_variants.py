@@ -28,6 +28,13 @@ from tests.conftest import composed
         ([["task=cb", "trainer.max_epochs=5"], ["task=rte", "trainer.max_epochs=9"]], ["text", "text"]),
         ([["prompt=text", "prompt.text=A dog"], ["prompt=random"]], ["text", "random"]),
         (
+            [
+                ["prompt=run", f"prompt.run=demo/{run}", f"seed={seed}"]
+                for seed, run in enumerate(["rte/text-seed0-ab", "rte/text-seed1-ba", "cb/text-seed2-aa"])
+            ],
+            ["run, rte/text", "run, rte/text", "run, cb/text"],
+        ),
+        (
             [["task.instruction=A dog"], ["task.instruction=A cat"]],
             ["text, task.instruction=A dog", "text, task.instruction=A cat"],
         ),
