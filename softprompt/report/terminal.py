@@ -9,7 +9,7 @@ def score_screen(scores: pd.DataFrame) -> Table:
     """What `task_table` returns, in percent; 95% is the interval of the tuned prompts' mean."""
     table = Table(title="Exact match on validation, %", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("task", no_wrap=True)
-    table.add_column("from", min_width=17)  # may be long: wrapped, so that the numbers are whole
+    table.add_column("from", min_width=10)  # may be long: wrapped, so that the numbers are whole
     for name in ("majority", "no prompt", "instruction", "tuned", "95%", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in scores.to_dict("records"):
