@@ -18,7 +18,7 @@ from softprompt.report.sections.scores import score_tables
 from softprompt.report.style import FAINT, colour_of
 from softprompt.report.transfer_grid import RANK_ACCURACY, transfer_grid
 from softprompt.settings import AnalysisSettings
-from softprompt.study import Study
+from softprompt.study import METHODS, Study
 
 PANELS_ACROSS = 4  # in the figure
 DISCRETE = ("autoprompt", "pez")
@@ -72,9 +72,11 @@ def _table(parts: list[Study]) -> pd.DataFrame:
     reached = steps[[*keys, "level", "runs_at_level", "median_steps_to_level", "median_seconds_to_level"]]
     table = tasks.merge(runs, on=keys).merge(reached, on=keys).merge(transfers, on=keys, how="left")
     order = list(dict.fromkeys(table["task"]))
-    return table.sort_values(
-        "task", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
-    )
+    places = [
+        (order.index(task), METHODS.index(method))
+        for task, method in zip(table["task"], table["method"], strict=True)
+    ]
+    return table.iloc[sorted(range(len(table)), key=places.__getitem__)].reset_index(drop=True)
 
 
 def _transfers(study: Study) -> pd.DataFrame:
@@ -144,13 +146,14 @@ def _findings(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _word_findings(words: pd.DataFrame) -> Iterator[str]:
+    tried = f", not corrected for {len(words)} tries" if len(words) > 1 else ""
     for row in words.to_dict("records"):
         yield (
             f"From {row['variant']}, {row['own']:.0%} of the different words of a prompt (of a soft prompt, of the tokens "
             f"nearest to its rows) are words that the model was taught for the task ({row['lowest']:.0%} to "
             f"{row['highest']:.0%} by task); {row['others']:.0%} are such words of another task, and by chance it would be "
-            f"{row['chance']:.0%} (p={row['p']:.3f} by exchanging the tasks, smallest possible {row['smallest_p']:.3f}; "
-            f"{row['runs']} prompts)."
+            f"{row['chance']:.0%} (p={row['p']:.3f} by exchanging the tasks{tried}; smallest possible "
+            f"{row['smallest_p']:.3f}; {row['runs']} prompts)."
         )
 
 
