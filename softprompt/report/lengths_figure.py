@@ -25,7 +25,7 @@ def lengths_figure(table: pd.DataFrame, baselines: pd.DataFrame, caption: str) -
     tasks, starts = (list(dict.fromkeys(table[name])) for name in ("task", "start"))
     columns = min(len(tasks), PANELS_ACROSS)
     down = -(-len(tasks) // columns)
-    figure = Figure(figsize=(2.9 * columns + 0.6, 2.6 * down + 0.2), layout="constrained")
+    figure = Figure(figsize=(2.9 * columns + 1.6, 2.6 * down + 0.2), layout="constrained")
     drawing = Drawing(figure, caption=caption)
     panels = figure.subplots(down, columns, sharex=True, sharey=True, squeeze=False)
     colours, markers = colour_of(starts), marker_of(starts)
@@ -65,5 +65,5 @@ def lengths_figure(table: pd.DataFrame, baselines: pd.DataFrame, caption: str) -
         axis.set_ylabel("exact match, %")
     for axis in panels[-1]:
         axis.set_xlabel("rows of the prompt")
-    panels.flat[0].legend(loc="lower right", fontsize=7)
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     return drawing

@@ -108,10 +108,16 @@ def _by_start(differences: pd.DataFrame) -> Iterator[str]:
 def _beside(table: pd.DataFrame, baselines: pd.DataFrame) -> str:
     here = baselines.loc[list(dict.fromkeys(table["task"]))]
     above = sum(row["low"] > here.loc[row["task"]].max() for row in table.to_dict("records"))
+    untrained = "; ".join(
+        f"from {start} {format_range(group['untrained'] / 100)}"
+        for start, group in table.groupby("start", sort=False)
+    )
+    best = table.nlargest(1, "untrained").iloc[0]
     return (
-        f"No prompt scores {format_range(here['no_prompt'] / 100)}, the instruction {format_range(here['instruction'] / 100)}, and the "
-        f"untrained prompts {format_range(table['untrained'] / 100)}. For {above} of {len(table)} combinations of task, start and "
-        "length the whole interval of the tuned prompts lies above both no prompt and instruction."
+        f"No prompt scores {format_range(here['no_prompt'] / 100)}, the instruction {format_range(here['instruction'] / 100)}. For "
+        f"{above} of {len(table)} combinations of task, start and length the whole interval of the tuned prompts lies above both. "
+        f"Untrained prompts score, {untrained}; the highest is {best['task']} from {best['start']} with {best['rows']} rows, "
+        f"{best['untrained']:.1f}% ({best['runs']} runs)."
     )
 
 
@@ -135,6 +141,7 @@ def _digest(table: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
             line[f"{row['rows']} rows"] = f"{row['exact_match']:.1f}% {_interval(row, '.0f')}"
         of_task = baselines.loc[str(task)]
         line |= {str(name).replace("_", " "): f"{share:.1f}%" for name, share in of_task.items()}
+        line["untrained"] = format_range(group["untrained"] / 100)
         line["runs each"] = format_range(group["runs"], "d")
         lines.append(line)
     return pd.DataFrame(lines).fillna("–")
