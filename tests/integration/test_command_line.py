@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from softprompt.prompt import SoftPrompt
 from tests.conftest import ROOT, THOROUGH
 from tests.wandb_file import read_wandb_file
 
@@ -62,6 +63,31 @@ def test_a_sweep_makes_a_directory_for_every_run_and_can_be_read(tiny: Command, 
     lines = (tables / "neighbours.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * (3 * 2 + 1) * (11 + 10) * 3
     assert "majority" in read.stdout and "report.html" in read.stdout
+
+
+def test_a_sweep_starts_from_the_runs_of_another_with_the_same_seeds(tiny: Command, tmp_path: Path) -> None:
+    """Hydra's interpolation is resolved for every run; `{seed}` is tested in test_starts.py."""
+    assert call("train.py", "-m", *tiny, "task=copa", "seed=0,1", "sweep=source").returncode == 0
+    source = "prompt.run='${output_root}/source/copa/text-seed${seed}-*'"
+    done = call("train.py", "-m", *tiny, "task=cb", "prompt=run", source, "seed=0,1", "sweep=further")
+    assert done.returncode == 0, done.stderr
+    best, initial = (
+        [SoftPrompt.load(next(tmp_path.glob(f"{path}-seed{seed}-*/{file}"))).matrix for seed in (0, 1)]
+        for path, file in (
+            ("source/copa/text", "prompt.safetensors"),
+            ("further/cb/run", "initial.safetensors"),
+        )
+    )
+    assert torch.equal(best[0], initial[0]) and torch.equal(best[1], initial[1])
+    assert not torch.equal(best[0], best[1])
+
+
+def test_an_experiment_without_the_sweep_it_starts_from_says_so_once(tmp_path: Path) -> None:
+    done = call("train.py", "-m", "experiment=spot", f"output_root={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: prompt.run: there is no sweep {tmp_path}/demo; train it first (outputs/demo is trained by `make demo`)\n"
+    )
 
 
 def test_a_run_killed_with_9_ends_as_if_it_had_not_been(tiny: Command, tmp_path: Path) -> None:

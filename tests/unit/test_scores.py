@@ -69,7 +69,7 @@ def test_steps_to_reach_a_level():
 
 def test_variants_of_a_task_share_a_level():
     """95% of the best exact match of any run of the task, of any variant."""
-    curve = {"step": [0, 10, 20], "task": "cb"}
+    curve = {"step": [0, 10, 20], "seconds": [0.0, 1.5, 4.0], "task": "cb"}
     curves = pd.concat(
         [
             pd.DataFrame({**curve, "variant": "text", "run": "a", "exact_match": [0.9, 1.0, 1.0]}),
@@ -78,6 +78,7 @@ def test_variants_of_a_task_share_a_level():
         ]
     )
     text, random = steps_to_level_table(curves).to_dict("records")
+    assert text["median_seconds_to_level"] == (1.5 + 4.0) / 2 and random["median_seconds_to_level"] == np.inf
     assert (
         text["level"],
         text["median_steps_to_level"],
