@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 import yaml
 
@@ -24,6 +25,11 @@ def with_nearest_keys(error: BaseException, root: str) -> BaseException:
         return error
     key = found.group(1)
     similar = _similar(key, list(dict.fromkeys(_keys(root))))
+    if root == "train" and (files := _files_with(key)):
+        return UserError(
+            f"there is no key {key!r} in the chosen file of its group; {' and '.join(files)} {'has' if len(files) == 1 else 'have'} "
+            f"it: choose that file, or add the key with +{key}=..."
+        )
     advice = (
         f"did you mean {' or '.join(similar)}?" if similar else f"conf/{root}.yaml and conf/ list all keys"
     )
@@ -47,9 +53,24 @@ def _keys(root: str) -> Iterator[str]:
     yield from groups
     for group in groups:
         for path in sorted((CONF / group).glob("*.yaml")):
-            if group not in ("experiment", "hydra"):
-                yield from (f"{group}.{key}" for key in _top_level(path.read_text()))
+            yield from _keys_of_file(group, path)
     yield from _top_level((CONF / f"{root}.yaml").read_text())
+
+
+def _files_with(key: str) -> list[str]:
+    """The files of the key's group that have it: `task=record`. At most two."""
+    group = key.partition(".")[0]
+    paths = sorted((CONF / group).glob("*.yaml"))
+    return [f"{group}={path.stem}" for path in paths if key in _keys_of_file(group, path)][:2]
+
+
+def _keys_of_file(group: str, path: Path) -> list[str]:
+    if group in ("experiment", "hydra"):
+        return []
+    text = path.read_text()
+    # The files of `method` also set keys of other groups.
+    own = yaml.safe_load(text)[group] if group == "method" else _top_level(text)
+    return [f"{group}.{key}" for key in own]
 
 
 def _top_level(text: str) -> list[str]:

@@ -217,7 +217,7 @@ def test_a_new_section_is_found_without_another_edit(
     monkeypatch.setattr(registry, "_places", dict(registry._places))
     copy = tmp_path / "small"
     shutil.copytree(sweep, copy)
-    assert list(registry.all_sections())[:3] == ["scores", "row_counts", "lengths"]
+    assert list(registry.all_sections())[:4] == ["scores", "methods", "row_counts", "lengths"]
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["row_counts", "norms"]), Console(quiet=True))
     page = (copy / "analysis/report.html").read_text()
     assert page.index("The longest prompt has") < page.index("Norms and distances")
@@ -230,8 +230,8 @@ def test_an_unknown_part_is_refused_with_the_known_ones(sweep: Path) -> None:
     with pytest.raises(UserError) as error:
         write_report(replace(ANALYSIS, sweep=str(sweep), parts=["scores", "tsne"]), Console(quiet=True))
     assert str(error.value) == (
-        "parts='tsne': there is no such part; the parts are scores, lengths, neighbours, readings, ablation, pruning, "
-        "hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity, spot"
+        "parts='tsne': there is no such part; the parts are scores, methods, lengths, neighbours, readings, ablation, "
+        "pruning, hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity, spot"
     )
 
 

@@ -24,7 +24,7 @@ PANELS_ACROSS = 4  # in the figure
 DISCRETE = ("autoprompt", "pez")
 
 
-@section(place=15, needs_list=True, needs_rows=False)
+@section(place=15, needs_rows=False)
 def methods(study: Study, settings: AnalysisSettings) -> Section | None:
     """Scores, trainable parameters, steps and seconds to a level, transfer, and texts, by method."""
     parts = [part for part in (study, study.prefix_study) if part is not None]
@@ -80,7 +80,13 @@ def _table(parts: list[Study]) -> pd.DataFrame:
 
 
 def _transfers(study: Study) -> pd.DataFrame:
-    """By source task and variant, what the prompts change on the other tasks, in points of rank accuracy."""
+    """By source task and variant, what the prompts change on the other tasks, in points of rank accuracy.
+
+    Empty if a task's answers are free text, which has no rank accuracy.
+    """
+    columns = ["task", "variant", "transfer", "pairs", "pairs_gain", "pairs_lose"]
+    if study.free_text_tasks:
+        return pd.DataFrame(columns=columns)
     grid = transfer_grid(study)
     others = grid[(grid["score"] == RANK_ACCURACY) & (grid["source"] != grid["target"])]
     lines = [
@@ -94,7 +100,7 @@ def _transfers(study: Study) -> pd.DataFrame:
         }
         for (task, variant), group in others.groupby(["source", "variant"], sort=False)
     ]
-    return pd.DataFrame(lines, columns=["task", "variant", "transfer", "pairs", "pairs_gain", "pairs_lose"])
+    return pd.DataFrame(lines, columns=columns)
 
 
 def _texts(study: Study) -> pd.DataFrame:
