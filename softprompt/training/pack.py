@@ -3,7 +3,6 @@
 A pack has a number of places. When a run stops it leaves the pack, and a waiting run takes its place.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -36,6 +35,7 @@ from softprompt.training.evaluation import PromptEvaluation, majority_share
 from softprompt.training.member import Member
 from softprompt.training.memory import choose_size, is_out_of_memory
 from softprompt.training.optimizers import learning_rate
+from softprompt.training.predictions import prediction_lines
 from softprompt.training.result import make_result
 from softprompt.training.run_state import RunState
 from softprompt.training.trainer import is_distributed, is_dry, make_trainer
@@ -225,10 +225,7 @@ class Pack:
         return state
 
     def _predict(self, run: Run) -> None:
-        """Write a finished run's answers to the test records, one JSON object per line, in order.
-
-        `answer` is the most likely one, `label` what the data calls it. A record's own `idx` is kept.
-        """
+        """Write a finished run's answers to the test records."""
         batches = self.data.evaluation_batches(self.data.test)
         prompt = run.best_prompt().matrix
         self.data.check_lengths(len(prompt), self.backbone.context_length)
@@ -240,28 +237,9 @@ class Pack:
             for batch, of_batch in zip(batches, predicted, strict=True)
             for (_, example), of_example in zip(batch, of_batch, strict=True)
         }
-        lines = []
-        for record in self.test:
-            content = {
-                "record": record.where,
-                **({"idx": record.fields["idx"]} if "idx" in record.fields else {}),
-                **self._prediction(found[record.where]),
-            }
-            lines.append(json.dumps(content, ensure_ascii=False))
+        lines = list(prediction_lines(self.task, self.test, found))
         self.waiting.write(run, run.save_predictions, lines, self.test_hash)
         self.progress.say(f"{run.predictions}: {len(lines)} records answered")
-
-    def _prediction(self, found: str | list[float]) -> dict[str, Any]:
-        """What is written about a record: the text, or the most likely answer and the probabilities of all."""
-        if isinstance(found, str):
-            return {"label": found, "answer": found}
-        probabilities = dict(zip(self.task.verbalizers, found, strict=True))
-        answer = max(probabilities, key=probabilities.__getitem__)
-        return {
-            "label": self.task.verbalizers[answer][0],
-            "answer": answer,
-            "probabilities": {name: round(value, 6) for name, value in probabilities.items()},
-        }
 
     def _baselines(self) -> dict[str, Any]:
         """Scores without tuning, on the official validation set. The runs of a sweep share the file."""

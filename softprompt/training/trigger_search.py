@@ -22,17 +22,13 @@ from softprompt.training.tuning import PromptTuning
 class TriggerSearch(PromptTuning):
     """Exchanges tokens in the prompts of a pack of R runs. A prompt's rows are always the embeddings of its tokens."""
 
-    def training_step(self, batches: list[list[Example] | None], batch_idx: int) -> None:
-        """A step of every run that has one: the gradient at one position, its best candidates, and the best of these."""
-        loss = self._loss(batches)
-        self.zero_grad()
-        if loss is not None:
-            self.manual_backward(loss)
-        self._clip_gradients()
+    def _update(self, batches: list[list[Example] | None]) -> None:
+        """Exchange a token of every stepping run."""
         for i in self.stepping:
             self._exchange_token(i, batches[i] or [])
 
     def _exchange_token(self, i: int, examples: Sequence[Example]) -> None:
+        """Try the best candidates at one position of a run's prompt on its examples, and keep what has the lowest loss."""
         prompt, run = self.prompts[i], self.runs[i]
         settings = self.members[i].run.settings
         assert isinstance(settings.method, AutoPromptSettings) and prompt.grad is not None

@@ -50,6 +50,10 @@ class PromptTuning(PromptEvaluation):
         if loss is not None:
             self.manual_backward(loss)
         self._clip_gradients()
+        self._update(batches)
+
+    def _update(self, batches: list[list[Example] | None]) -> None:
+        """Change the prompts of the stepping runs, whose gradients are there."""
         optimizers = self.optimizers()
         for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
             optimizer.step()
