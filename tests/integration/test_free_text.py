@@ -18,8 +18,8 @@ from softprompt.report.write import write_report
 from softprompt.runs import Run
 from softprompt.settings import PredictSettings, Settings
 from softprompt.training.train import train_pack
-from softprompt.training.tuning import PromptTuning
 from tests.conftest import composed, write_jsonl
+from tests.integration.interrupted import cut_off
 from tests.integration.small_sweep import ANALYSIS
 from tests.integration.test_packs import assert_equal, curve
 
@@ -80,21 +80,11 @@ def test_a_run_in_a_pack_is_what_it_would_have_been_alone(runs: list[Run], tmp_p
 
 
 def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
-    root: Path, runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, runs: list[Run], tmp_path: Path
 ) -> None:
     limits = replace(free(root).trainer, checkpoint_seconds=0.0)
-    original, steps = PromptTuning.on_train_batch_end, []
-
-    def stop(self: PromptTuning, *arguments: object) -> None:
-        steps.append(1)
-        if len(steps) == 10:
-            raise ConnectionAbortedError
-        original(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(PromptTuning, "on_train_batch_end", stop)
-    with pytest.raises(ConnectionAbortedError):
+    with cut_off(10):
         train_pack([free(tmp_path / "cut", trainer=limits)], QUIET)
-    monkeypatch.setattr(PromptTuning, "on_train_batch_end", original)
     console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
     (resumed,) = train_pack([free(tmp_path / "cut", trainer=limits)], console)
     assert "resumed at step 9" in console.export_text(clear=False)

@@ -24,8 +24,8 @@ from softprompt.settings import (
     Settings,
 )
 from softprompt.training.train import train_pack
-from softprompt.training.tuning import PromptTuning
 from tests.conftest import cb_records
+from tests.integration.interrupted import cut_off
 from tests.integration.test_packs import assert_equal, curve
 from tests.unit.test_prefix import peft_logits
 
@@ -69,23 +69,13 @@ def test_a_run_in_a_pack_is_what_it_would_have_been_alone(own: Settings, tmp_pat
 
 @pytest.mark.parametrize("at_step", [1, 3, 4])  # in the first epoch, in the middle of the second, at its end
 def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
-    own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: int
+    own: Settings, tmp_path: Path, at_step: int
 ) -> None:
     own = replace(own, trainer=replace(own.trainer, checkpoint_seconds=0.0))
     (whole,) = train_pack([own], QUIET)
     cut = replace(own, output_root=str(tmp_path / "cut"))
-    original, steps = PromptTuning.on_train_batch_end, []
-
-    def stop(self: PromptTuning, *arguments: object) -> None:
-        steps.append(1)
-        if len(steps) == at_step:
-            raise ConnectionAbortedError
-        original(self, *arguments)
-
-    monkeypatch.setattr(PromptTuning, "on_train_batch_end", stop)
-    with pytest.raises(ConnectionAbortedError):
+    with cut_off(at_step):
         train_pack([cut], QUIET)
-    monkeypatch.setattr(PromptTuning, "on_train_batch_end", original)
     (resumed,) = train_pack([cut], QUIET)
     assert curve(resumed) == curve(whole)
     for name in ("prompt.safetensors", "initial.safetensors"):

@@ -18,6 +18,7 @@ from softprompt.training.run_state import RunState
 from softprompt.training.train import train_pack
 from softprompt.training.tuning import PromptTuning
 from tests.conftest import cb_records, checkpoint_state, write_jsonl
+from tests.integration.interrupted import cut_off
 
 
 @pytest.fixture
@@ -45,23 +46,12 @@ def test_asked_again_a_finished_run_is_left_alone(settings, console, monkeypatch
 
 
 @pytest.mark.parametrize("at_step", [1, 3, 4])  # in the first epoch, in the middle of the second, at its end
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(settings, console, tmp_path, monkeypatch, at_step):
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(settings, console, tmp_path, at_step):
     settings = replace(settings, trainer=replace(settings.trainer, checkpoint_seconds=0.0))
     whole = train(settings, console)
     cut = replace(settings, output_root=str(tmp_path / "cut"))
-    original = PromptTuning.on_train_batch_end
-    steps = []
-
-    def stop(self, *arguments):
-        steps.append(1)
-        if len(steps) == at_step:
-            raise ConnectionAbortedError
-        original(self, *arguments)
-
-    monkeypatch.setattr(PromptTuning, "on_train_batch_end", stop)
-    with pytest.raises(ConnectionAbortedError):
+    with cut_off(at_step):
         train(cut, console)
-    monkeypatch.setattr(PromptTuning, "on_train_batch_end", original)
     resumed = train(cut, console)
     if at_step > 1:
         assert f"resumed at step {at_step - 1}" in console.export_text()
