@@ -227,6 +227,14 @@ class PrefixSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ResidualSettings:
+    """Prompt tuning with a network added to the rows (`conf/method/residual`)."""
+
+    name: Literal["residual"]
+    hidden: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
 class PezSettings:
     """Prompt tuning with every row projected to its nearest token (`conf/method/pez`)."""
 
@@ -243,7 +251,8 @@ class AutoPromptSettings:
 
 
 MethodSettings = Annotated[
-    SoftSettings | PrefixSettings | PezSettings | AutoPromptSettings, Field(discriminator="name")
+    SoftSettings | ResidualSettings | PrefixSettings | PezSettings | AutoPromptSettings,
+    Field(discriminator="name"),
 ]
 
 

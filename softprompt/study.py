@@ -31,7 +31,7 @@ from softprompt.runs.run import METRICS
 from softprompt.settings import BOS, AnalysisSettings, DataSettings, Settings, TaskSettings, Truncate
 from softprompt.tasks import Rendered
 
-METHODS = ("prompt", "prefix", "autoprompt", "pez")  # in this order
+METHODS = ("prompt", "residual", "prefix", "autoprompt", "pez")  # in this order
 INIT_ORDER = ("text", "vocab", "random", "file")  # then others, by name
 
 # raw: as stored. model input: after the model's embedding LayerNorm, if it has one (`Backbone.model_input`).

@@ -10,9 +10,17 @@ from softprompt.backbone import Backbone
 from softprompt.errors import UserError
 from softprompt.methods.hard import HardMethod
 from softprompt.methods.prefix import PrefixBackbone, PrefixMethod
+from softprompt.methods.residual import ResidualMethod
 from softprompt.methods.soft import SoftMethod
 from softprompt.prompt import SoftPrompt
-from softprompt.settings import AutoPromptSettings, MethodSettings, PezSettings, PrefixSettings, TaskSettings
+from softprompt.settings import (
+    AutoPromptSettings,
+    MethodSettings,
+    PezSettings,
+    PrefixSettings,
+    ResidualSettings,
+    TaskSettings,
+)
 
 
 @runtime_checkable
@@ -73,6 +81,8 @@ def make_method(settings: MethodSettings, backbone: Backbone, task: TaskSettings
                     f"task {task.name!r}: its answers are free text, which is not generated behind prefixes; use method=prompt"
                 )
             return PrefixMethod(backbone, settings.hidden)
+        case ResidualSettings():
+            return ResidualMethod(backbone, settings.hidden)
         case PezSettings():
             return HardMethod(backbone, answers, project=True)
         case AutoPromptSettings():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from softprompt.backbone import Backbone
 from softprompt.data.batch import Batch
+from softprompt.methods.flat import split_flat
 from softprompt.prompt import SoftPrompt
 
 SCALE = 0.02  # standard deviation of the network's first weights, as in GPT-2
@@ -81,11 +82,7 @@ class PrefixMethod:
         """See `Method`."""
         if self.hidden is None:
             return values
-        shapes = self._shapes(start)
-        parts = torch.split(values, [torch.Size(shape).numel() for shape in shapes])
-        inputs, first, first_bias, second, second_bias = (
-            part.view(*shape) for part, shape in zip(parts, shapes, strict=True)
-        )
+        inputs, first, first_bias, second, second_bias = split_flat(values, self._shapes(start))
         inner = torch.tanh(inputs @ first + first_bias)  # [n, hidden]
         return start.to(values.device) + inner @ second + second_bias  # [n, D]
 

@@ -21,6 +21,7 @@ from softprompt.settings import (
     PezSettings,
     PrefixSettings,
     PromptSettings,
+    ResidualSettings,
     Settings,
 )
 from softprompt.training.train import train_pack
@@ -31,6 +32,7 @@ from tests.unit.test_prefix import peft_logits
 
 QUIET = Console(quiet=True)
 METHODS: dict[str, MethodSettings] = {
+    "residual": ResidualSettings("residual", 8),
     "prefix": PrefixSettings("prefix", None),
     "prefix with a network": PrefixSettings("prefix", 8),
     "pez": PezSettings("pez"),

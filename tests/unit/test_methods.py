@@ -17,6 +17,7 @@ from softprompt.settings import (
     MethodSettings,
     PezSettings,
     PrefixSettings,
+    ResidualSettings,
     SoftSettings,
     TaskSettings,
 )
@@ -26,6 +27,7 @@ from tests.unit.test_backbone import random_prompts, random_sequences
 AUTOPROMPT = AutoPromptSettings("autoprompt", candidates=4, side_by_side=2)
 ALL = [
     SoftSettings(),
+    ResidualSettings("residual", 6),
     PrefixSettings("prefix", None),
     PrefixSettings("prefix", 6),
     PezSettings("pez"),
@@ -66,6 +68,31 @@ def test_every_method_starts_as_the_text(backbone: Backbone, settings: MethodSet
         rtol=1e-5,
         atol=3e-5,
     )
+
+
+def test_the_network_of_residual_prompt_tuning_is_that_of_torch_s_layers(backbone: Backbone) -> None:
+    """With the same weights: the same rows in front, and the same gradient of every value."""
+    method = make_method(ResidualSettings("residual", 6), backbone, task())
+    start = start_of(method, backbone)
+    n, d = start.matrix.shape
+    generator = torch.Generator().manual_seed(1)
+    values = values_of(method, start)
+    values.data += 0.1 * torch.randn(values.shape, generator=generator)
+    rows = torch.nn.Parameter(values.data[: n * d].view(n, d).clone())
+    down, up, norm = torch.nn.Linear(d, 6), torch.nn.Linear(6, d), torch.nn.LayerNorm(d)
+    weights = [rows, down.weight, up.weight, down.bias, up.bias, norm.weight, norm.bias]
+    parts = torch.split(values.data[n * d :], [weight.numel() for weight in weights[1:]])
+    for weight, part in zip(weights[1:], parts, strict=True):
+        # A Linear holds its matrix transposed.
+        weight.data.copy_(part.view(weight.mT.shape).mT if weight.ndim == 2 else part)
+    expected = rows + norm(up(torch.relu(down(rows))))
+    in_front = method.in_front(values, start.matrix)
+    torch.testing.assert_close(in_front, expected)
+    towards = torch.randn(n, d, generator=generator)
+    (in_front * towards).sum().backward()
+    (expected * towards).sum().backward()
+    theirs = [w.grad if w is rows or w.ndim == 1 else w.grad.mT for w in weights]
+    torch.testing.assert_close(values.grad, torch.cat([gradient.flatten() for gradient in theirs]))
 
 
 def test_the_network_of_a_prefix_is_peft_s() -> None:

@@ -38,7 +38,8 @@ def methods(study: Study, settings: AnalysisSettings) -> Section | None:
         title="Methods side by side",
         how=(
             "What stands in front of the text is trained in several ways: the rows of a prompt (prompt tuning, Lester et al. "
-            "2021), the keys and values of every layer (prefix tuning, Li and Liang 2021), or tokens, by a search (AutoPrompt, "
+            "2021), rows and a network added to them (residual prompt tuning, Razdaibiedina et al. 2023), the keys and values of "
+            "every layer (prefix tuning, Li and Liang 2021), or tokens, by a search (AutoPrompt, "
             "Shin et al. 2020) or by projection of rows (PEZ, Wen et al. 2023). Scores and their intervals are those of the "
             "section on scores. Level: 95% of the best exact match of any run of the task; steps and seconds until then "
             "are medians over runs, and the seconds contain the evaluations. A step of the search costs a forward for every token "
