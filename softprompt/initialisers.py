@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from softprompt.adapter import WEIGHTS, read_adapter
 from softprompt.backbone import Backbone
 from softprompt.data.examples import tokenise
 from softprompt.errors import UserError
@@ -19,6 +18,7 @@ from softprompt.prompt import FILE, SoftPrompt, prompt_file
 from softprompt.runs import Run
 from softprompt.runs.source import source_folder
 from softprompt.settings import PromptSettings, TaskSettings
+from softprompt.stored_prompt import read_stored
 from softprompt.tasks import Rendered
 
 MOST_COMMON = 5000  # tokens (Lester et al. 2021, section 3.2)
@@ -32,6 +32,7 @@ class Request:
     backbone: Backbone
     task: TaskSettings
     seed: int
+    method: str
 
     @cached_property
     def generator(self) -> torch.Generator:
@@ -51,11 +52,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Start:
-    """What an initialiser returns: the matrix, and the tokens whose embeddings its rows are, if they are tokens'."""
+    """What an initialiser returns: the matrix, and the tokens whose embeddings its rows are, if they are tokens'.
 
-    matrix: Float[Tensor, "n d"]
+    With `is_prefix` its rows are keys and values.
+    """
+
+    matrix: Float[Tensor, "n _"]
     tokens: list[int] = field(default_factory=list)
     text: str | None = None
+    is_prefix: bool = False
 
 
 INITIALISERS: dict[str, Callable[[Request], Start]] = {}
@@ -137,7 +142,7 @@ def uniform(request: Request) -> Start:
 
 @initialiser
 def file(request: Request) -> Start:
-    """The prompt of a run's folder, of a file, or of a PEFT adapter, of the same backbone."""
+    """The prompt or prefix of a run's folder, of a file, or of a PEFT adapter, of the same backbone."""
     if request.settings.path is None:
         raise UserError("prompt=file needs prompt.path: another run's folder, or a PEFT adapter's")
     return _start_from(prompt_file(Path(request.settings.path)), request)
@@ -155,35 +160,16 @@ def run(request: Request) -> Start:
 
 
 def _start_from(path: Path, request: Request) -> Start:
-    backbone = request.backbone
-    if path.name == WEIGHTS:
-        matrix = read_adapter(path.parent)
-    else:
-        other = SoftPrompt.load(path)
-        if other.backbone_hash not in (None, backbone.embedding_hash) or (
-            other.backbone_hash is None and other.backbone != backbone.id
-        ):
-            raise UserError(
-                f"{path}: this prompt was trained for {other.backbone}, whose embeddings are not those of {backbone.id}"
-            )
-        if other.method == "prefix":
-            raise UserError(
-                f"{path}: holds keys and values (method=prefix), and a prompt starts from rows; use another run"
-            )
-        matrix = other.matrix
-    rows, width = matrix.shape
-    if width != backbone.width:
-        raise UserError(f"{path}: this prompt is {width} wide, and the model's embeddings {backbone.width}")
-    if path.name == WEIGHTS and rows > 1 and backbone.bos_id is not None:
-        # An adapter may have this token as its first row; here it is put in front.
-        is_bos = torch.allclose(matrix[:1], backbone.bos.cpu(), rtol=0.01)  # may be rounded to bfloat16
-        matrix = matrix[1:] if is_bos else matrix
-        rows = len(matrix)
-    return Start(matrix[_repeat(list(range(rows)), request.settings.length or rows)])
+    stored = read_stored(path, request.backbone, request.method)
+    rows = len(stored.matrix)
+    repeated = _repeat(list(range(rows)), request.settings.length or rows)
+    return Start(stored.matrix[repeated], is_prefix=stored.is_prefix)
 
 
-def initial_prompt(settings: PromptSettings, backbone: Backbone, task: TaskSettings, seed: int) -> SoftPrompt:
-    """The prompt that a run starts from.
+def initial_prompt(
+    settings: PromptSettings, backbone: Backbone, task: TaskSettings, seed: int, method: str = "prompt"
+) -> SoftPrompt:
+    """The prompt that a run of a method starts from. Its rows are keys and values only where the method is "prefix".
 
     n is `settings.length`; by default as many rows as the instruction has tokens (or as the other prompt has rows). A
     longer n repeats the tokens or rows from the beginning, a shorter one cuts them.
@@ -193,18 +179,19 @@ def initial_prompt(settings: PromptSettings, backbone: Backbone, task: TaskSetti
     """
     if settings.init not in INITIALISERS:
         raise UserError(f"prompt.init={settings.init!r}: should be one of {', '.join(INITIALISERS)}")
-    request = Request(settings, backbone, task, seed)
+    request = Request(settings, backbone, task, seed, method)
     start = INITIALISERS[settings.init](request)
     return SoftPrompt(
         matrix=start.matrix,
         backbone=backbone.id,
         revision=backbone.revision,
         backbone_hash=backbone.embedding_hash,
-        bos=backbone.bos_id,
+        bos=None if start.is_prefix else backbone.bos_id,
         task=task.name,
         init=settings.init,
         initial_text=start.text,
         initial_tokens=start.tokens,
+        method="prefix" if start.is_prefix else "prompt",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from softprompt.adapter import CONFIG, TENSOR, WEIGHTS
+from softprompt.adapter import CONFIG, PREFIX, PROMPT, TENSOR, WEIGHTS, read_adapter
 from softprompt.backbone import local_folder
 from softprompt.commands import train
 from softprompt.errors import UserError, print_error
@@ -63,13 +63,13 @@ def export(run_folder: Path, folder: Path) -> None:
     run = Run.at(run_folder)
     prompt, result, settings = run.best_prompt(), run.result(), run.settings
     matrix, first = prompt.matrix, ""
-    if prompt.bos is not None:
+    if prompt.bos is not None and prompt.method != "prefix":
         # PEFT puts nothing in front of its rows, so the token's embedding is the first of them.
         matrix = load(run_folder, device="cpu").backbone.behind_bos(matrix)
         first = " The first row is the embedding of the beginning-of-sequence token and was not trained."
     rows, width = matrix.shape
     kind = {
-        "peft_type": "PROMPT_TUNING",
+        "peft_type": PROMPT,
         "token_dim": width,
         "prompt_tuning_init": "RANDOM",
     }  # the start, without weights
@@ -125,7 +125,7 @@ def _prefix_config(run_folder: Path) -> dict[str, object]:
             f"{run_folder}: the model's layers have keys and values of different shapes, which PEFT cannot hold"
         )
     return {
-        "peft_type": "PREFIX_TUNING",
+        "peft_type": PREFIX,
         "token_dim": heads * key,
         "num_attention_heads": heads,
         "num_layers": len(shapes),
@@ -155,19 +155,25 @@ def main() -> None:
     from_peft.add_argument("folder", type=Path, help="the adapter's folder")
     from_peft.add_argument("settings", nargs="*", help="as for train.py: task=..., data=..., model=...")
     options = parser.parse_args()
-    if options.command == "import":
-        path = str(options.folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
-        # PEFT puts an adapter's rows in front of everything, so no token stands before them.
-        no_training = ["prompt=file", f"prompt.path='{path}'", "trainer.max_steps=0", "model.bos=false"]
-        sys.argv = ["train.py", *no_training, *options.settings]
-        train()
-        return
     try:
-        export(options.run, options.folder)
+        if options.command == "export":
+            export(options.run, options.folder)
+            print(f"written to {options.folder}")
+            return
+        sys.argv = ["train.py", *_import_settings(options.folder), *options.settings]
     except UserError as error:
         print_error(error)
         sys.exit(1)
-    print(f"written to {options.folder}")
+    train()
+
+
+def _import_settings(folder: Path) -> list[str]:
+    """Settings of a run that scores an adapter."""
+    is_prefix = read_adapter(folder).cache_shapes is not None
+    path = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+    # PEFT puts an adapter's rows in front of everything, so no token stands before them.
+    no_training = ["prompt=file", f"prompt.path='{path}'", "trainer.max_steps=0", "model.bos=false"]
+    return [f"method={'prefix' if is_prefix else 'prompt'}", *no_training]
 
 
 if __name__ == "__main__":

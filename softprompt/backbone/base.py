@@ -83,10 +83,16 @@ class Backbone(ABC):
             cache = self._cache_of(torch.zeros(1, 1, self.width))
         return [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers]
 
+    @property
+    def prefix_width(self) -> int:
+        """D, how many numbers the keys and values of a position have in all layers."""
+        return sum(heads * (key + value) for heads, key, value in self.cache_shapes)
+
     @torch.no_grad()
-    def keys_and_values(self, prompt: Float[Tensor, "n d"]) -> Float[Tensor, "n D"]:
+    def keys_and_values(self, prompt: Float[Tensor, "n d"]) -> Float[Tensor, "_ D"]:
         """What the model makes of a prompt's rows: a prefix that does what the prompt does. Float32 on the CPU.
 
+        Its first row is that of the beginning-of-sequence token, if the model needs it; then come n rows, one per row.
         A row of D numbers has the keys of all heads of the first layer, their values, the keys of the second layer, and so on.
         """
         parts = [

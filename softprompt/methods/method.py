@@ -40,6 +40,8 @@ class Method(Protocol):
     def start(self, initial: SoftPrompt) -> SoftPrompt:
         """What stands in front of the text before training, made from the rows of an initialiser.
 
+        Only prefix tuning is given rows that are keys and values already.
+
         Raises:
             UserError: the method cannot start from these rows.
         """

@@ -26,8 +26,7 @@ class PrefixBackbone(Backbone):
 
     def _answer_logits(self, prompts: Sequence[Float[Tensor, "_ D"]], batch: Batch) -> Float[Tensor, "A V"]:
         """See `Backbone.prefix_logits`. A prompt of 0 rows, of whatever width, means no prefix."""
-        width = sum(heads * (key + value) for heads, key, value in self.cache_shapes)
-        prefixes = [prompt if len(prompt) else prompt.new_zeros(0, width) for prompt in prompts]
+        prefixes = [prompt if len(prompt) else prompt.new_zeros(0, self.prefix_width) for prompt in prompts]
         return self._inner.prefix_logits(prefixes, batch)
 
     def prefix_logits(self, prefixes: Sequence[Float[Tensor, "_ D"]], batch: Batch) -> Float[Tensor, "A V"]:
@@ -61,7 +60,9 @@ class PrefixMethod:
         return float(self._inner.keys_and_values(self._inner.embed(tokens)).std())
 
     def start(self, initial: SoftPrompt) -> SoftPrompt:
-        """See `Method`."""
+        """See `Method`. The rows of another prefix are taken as they are."""
+        if initial.method == "prefix":
+            return initial
         return replace(initial, matrix=self._inner.keys_and_values(initial.matrix), method="prefix")
 
     def values(self, start: SoftPrompt, generator: torch.Generator) -> Tensor:

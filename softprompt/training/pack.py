@@ -213,7 +213,8 @@ class Pack:
         """A run's state: as an earlier process left it, or new."""
         settings, path = claim.run.settings, claim.run.path
         if claim.state is None:
-            initial = initial_prompt(settings.prompt, self.backbone, settings.task, settings.seed)
+            method = settings.method.name
+            initial = initial_prompt(settings.prompt, self.backbone, settings.task, settings.seed, method)
             start = self.method.start(initial)
             values = self.method.values(start, seeded(settings.task.name, settings.seed))
             state = RunState.start(start, values, self.data.new_order(settings.seed), self.dtype)

@@ -36,7 +36,9 @@ class TriggerSearch(PromptTuning):
         digest = sha256(f"{settings.task.name} {settings.seed} {run.order.total_steps}".encode())
         position = int(digest[:15], 16) % len(prompt)
         candidates = self._candidates(prompt.grad[position], settings.method.candidates)  # [k]
-        rows = self.backbone.embed(candidates.tolist()).to(prompt.device)  # [k, d]
+        # The gradient is that of all devices, but one may sort nearly equal slopes in another way than the others.
+        tokens: list[int] = self.trainer.strategy.broadcast(candidates.tolist())
+        rows = self.backbone.embed(tokens).to(prompt.device)  # [k, d]
         tried = [prompt.detach()]
         for row in rows:
             other = prompt.detach().clone()
@@ -58,7 +60,7 @@ class TriggerSearch(PromptTuning):
     def _losses(
         self, prompts: Sequence[Float[Tensor, "n d"]], examples: Sequence[Example], side_by_side: int
     ) -> Float[Tensor, "P"]:
-        """The loss of the examples' answers behind each of P prompts: nats, summed over tokens."""
+        """The loss of the examples' answers behind each of P prompts: nats, summed over tokens and devices."""
         local = self.local_share(list(examples))
         losses = torch.zeros(len(prompts), device=self.device)
         for first in range(0, len(prompts) if local else 0, side_by_side):

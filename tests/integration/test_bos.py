@@ -151,7 +151,9 @@ def test_peft_has_it_as_the_first_virtual_token(
     (run,) = train_pack([with_bos], QUIET)
     export(run.path, tmp_path / "adapter")
     prompt, backbone = run.best_prompt().matrix, backbone_of(with_bos)
-    assert torch.equal(read_adapter(tmp_path / "adapter"), torch.cat([backbone.embed([BEGIN]), prompt]))
+    assert torch.equal(
+        read_adapter(tmp_path / "adapter").matrix, torch.cat([backbone.embed([BEGIN]), prompt])
+    )
     assert (
         json.loads((tmp_path / "adapter/adapter_config.json").read_text())["num_virtual_tokens"]
         == len(prompt) + 1

@@ -136,8 +136,33 @@ def test_an_exported_prefix_gives_equal_logits_in_peft(settings: Settings, tmp_p
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_a_prompt_cannot_start_from_a_prefix(settings: Settings) -> None:
+@pytest.mark.parametrize("method", ["prefix", "prefix with a network"])
+def test_a_prefix_starts_from_another_prefix(settings: Settings, method: str) -> None:
+    (source,) = train_pack([replace(settings, method=METHODS["prefix"])], QUIET)
+    best, scores = source.best_prompt().matrix, source.result()["tuned"]
+    own = replace(settings, method=METHODS[method], optim=replace(settings.optim, lr=None))
+    starts = [
+        PromptSettings(init="file", path=str(source.path)),
+        PromptSettings(init="run", run=str(source.path.parent / "text-seed{seed}-prefix-*")),
+    ]
+    for start in starts:
+        (run,) = train_pack([replace(own, prompt=start, sweep="further")], QUIET)
+        assert torch.equal(run.initial_prompt().matrix, best) and run.initial_prompt().method == "prefix"
+        first = curve(run)[0]
+        assert float(first["loss"]) == pytest.approx(scores["loss"], rel=1e-5) and first["step"] == "0"
+        assert run.result()["steps"] > 0
+    longer = replace(own, prompt=replace(starts[0], length=len(best) + 2))
+    (run,) = train_pack([replace(longer, trainer=replace(own.trainer, max_steps=0))], QUIET)
+    assert torch.equal(run.best_prompt().matrix, torch.cat([best, best[:2]]))
+
+
+@pytest.mark.parametrize("method", ["prompt", "pez", "autoprompt"])
+def test_other_methods_cannot_start_from_a_prefix(settings: Settings, method: str) -> None:
     (run,) = train_pack([replace(settings, method=METHODS["prefix"])], QUIET)
+    own = replace(settings, method=METHODS.get(method, settings.method))
     start = PromptSettings(init="file", path=str(run.path))
-    with pytest.raises(UserError, match=r"holds keys and values \(method=prefix\)"):
-        train_pack([replace(settings, prompt=start)], QUIET)
+    refused = (
+        rf"prompt\.safetensors: holds keys and values \(method=prefix\), and method={method} starts from"
+    )
+    with pytest.raises(UserError, match=refused):
+        train_pack([replace(own, prompt=start)], QUIET)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel, PrefixTuningConfig, PromptTuningConfig, TaskType, get_peft_model
+from peft import PeftModel, PromptEncoderConfig, PromptTuningConfig, TaskType, get_peft_model
 from rich.console import Console
 from transformers import AutoModelForCausalLM
 
@@ -47,7 +47,7 @@ def test_a_run_is_loaded_by_peft_with_the_same_logits(
     (run,) = train_pack([settings], QUIET)
     export(run.path, tmp_path / "adapter")
     prompt = run.best_prompt().matrix
-    assert torch.equal(read_adapter(tmp_path / "adapter"), prompt)
+    assert torch.equal(read_adapter(tmp_path / "adapter").matrix, prompt)
     text, answer = [5, 9, 7, 20], [8, 2]
     theirs = logits_of_peft(tmp_path / "adapter", model_folder, [*text, *answer])[-3:-1]
     backbone = load_backbone(settings.model, torch.float32)
@@ -66,13 +66,14 @@ def test_an_adapter_becomes_a_run_and_the_same_adapter_again(
         [replace(settings, prompt=prompt, trainer=replace(settings.trainer, max_steps=0))], QUIET
     )
     assert run.result()["steps"] == 0 and run.result()["stopped"] == "max_steps"
-    assert torch.equal(run.best_prompt().matrix, read_adapter(adapter))
+    assert torch.equal(run.best_prompt().matrix, read_adapter(adapter).matrix)
     export(run.path, tmp_path / "again")
-    assert torch.equal(read_adapter(tmp_path / "again"), read_adapter(adapter))
+    assert torch.equal(read_adapter(tmp_path / "again").matrix, read_adapter(adapter).matrix)
     trained = replace(settings, prompt=PromptSettings(init="file", path=str(run.path)))
     (further,) = train_pack([trained], QUIET)  # from a run's folder
     assert (
-        torch.equal(further.initial_prompt().matrix, read_adapter(adapter)) and further.result()["steps"] > 0
+        torch.equal(further.initial_prompt().matrix, read_adapter(adapter).matrix)
+        and further.result()["steps"] > 0
     )
 
 
@@ -100,13 +101,13 @@ def test_the_command_exports_and_imports(
     assert imported.result()["tuned"] == pytest.approx(run.result()["tuned"], rel=1e-5)
 
 
-def test_what_is_no_prompt_tuning_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:
-    prefix = PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=5)
-    get_peft_model(make_model("llama"), prefix).save_pretrained(tmp_path / "prefix")
+def test_what_is_no_prompt_and_no_prefix_is_refused(adapter: Path, tmp_path: Path) -> None:
+    other = PromptEncoderConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=5)
+    get_peft_model(make_model("llama"), other).save_pretrained(tmp_path / "other")
     with pytest.raises(
-        UserError, match=r"adapter_config\.json: is a PREFIX_TUNING adapter for CAUSAL_LM; should be"
+        UserError, match=r"adapter_config\.json: is a P_TUNING adapter for CAUSAL_LM; should be"
     ):
-        read_adapter(tmp_path / "prefix")
+        read_adapter(tmp_path / "other")
     (adapter / WEIGHTS).rename(adapter / PICKLED)
     with pytest.raises(UserError, match=r"adapter_model\.bin: a pickle, which can run code and is not read"):
         read_adapter(adapter)

@@ -13,12 +13,8 @@ from tests.conftest import BACKBONES, make_backbone
 from tests.unit.test_backbone import random_prompts, random_sequences
 
 
-def prefix_width(backbone: Backbone) -> int:
-    return sum(heads * (key + value) for heads, key, value in backbone.cache_shapes)
-
-
 def random_prefixes(backbone: Backbone, rows: list[int]) -> list[torch.nn.Parameter]:
-    return random_prompts(3, rows, prefix_width(backbone))
+    return random_prompts(3, rows, backbone.prefix_width)
 
 
 def peft_logits(peft_model: torch.nn.Module, text: list[int], answer: list[int]) -> torch.Tensor:
@@ -64,6 +60,17 @@ def test_the_keys_and_values_of_a_prompt_do_what_the_prompt_does(
     prefixes = [backbone.keys_and_values(prompt) for prompt in prompts]
     torch.testing.assert_close(
         backbone.prefix_logits(prefixes, batch), backbone.answer_logits(prompts, batch), rtol=1e-5, atol=3e-5
+    )
+
+
+def test_a_prefix_begins_with_the_beginning_of_sequence_where_prompts_do(backbone: Backbone) -> None:
+    backbone.bos_id = 1
+    (prompt,) = random_prompts(1, [4])
+    prefix = backbone.keys_and_values(prompt.detach())
+    assert len(prefix) == 5
+    batch = Batch.of_pairs(random_sequences(2, [(5, 2), (3, 1)]))
+    torch.testing.assert_close(
+        backbone.prefix_logits([prefix], batch), backbone.answer_logits([prompt], batch), rtol=1e-5, atol=3e-5
     )
 
 
