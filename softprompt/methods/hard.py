@@ -63,7 +63,7 @@ class HardMethod:
         if not self.project:
             return values
         projected = self.view.embed(self.nearest(values).tolist()).to(values.device)
-        return values + (projected - values).detach()
+        return projected + (values - values.detach())  # the tokens' embeddings, without rounding
 
     @torch.no_grad()
     def nearest(self, rows: Float[Tensor, "n d"]) -> Int[Tensor, "n"]:

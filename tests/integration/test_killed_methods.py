@@ -14,7 +14,7 @@ from tests.integration.test_sweeps import finish, outcome, start, wait_for
 
 # A method of a folder of the user's, because `method.hidden` is a key of one method only.
 NETWORK = "# @package _global_\ndefaults: [prefix, _self_]\nmethod: {hidden: 8}\n"
-METHODS = ["prompt", "prefix", "network", "autoprompt", "pez"]
+METHODS = ["prompt", "residual", "prefix", "network", "autoprompt", "pez"]
 STEPS = 72  # 12 epochs of 6 steps
 
 
@@ -45,7 +45,7 @@ def steps_of(state: dict[str, Any]) -> int:
 def test_runs_of_every_method_end_after_kill_9_with_the_bytes_of_undisturbed_ones(
     command: list[str], tmp_path: Path
 ) -> None:
-    assert "5 runs: 5 trained" in finish(start(command, "sweep=whole"))
+    assert "6 runs: 6 trained" in finish(start(command, "sweep=whole"))
     cut, stopped = tmp_path / "cut", set[Path]()
     process = start(command, "sweep=cut", f"hydra.launcher.workers={len(METHODS)}")
 
@@ -68,7 +68,7 @@ def test_runs_of_every_method_end_after_kill_9_with_the_bytes_of_undisturbed_one
     killed = {run: state_of(run) for run in runs}
     assert all(0 < steps_of(state) < STEPS for state in killed.values())
 
-    assert "5 runs: 5 trained" in finish(start(command, "sweep=cut"))
+    assert "6 runs: 6 trained" in finish(start(command, "sweep=cut"))
     for run, before in killed.items():
         after = state_of(run)
         assert steps_of(after) == STEPS
