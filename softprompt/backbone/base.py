@@ -84,10 +84,11 @@ class Backbone(ABC):
         return [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers]
 
     @torch.no_grad()
-    def keys_and_values(self, prompt: Float[Tensor, "n d"]) -> Float[Tensor, "n D"]:
+    def keys_and_values(self, prompt: Float[Tensor, "n d"]) -> Float[Tensor, "_ D"]:
         """What the model makes of a prompt's rows: a prefix that does what the prompt does. Float32 on the CPU.
 
-        A row of D numbers has the keys of all heads of the first layer, their values, the keys of the second layer, and so on.
+        The token in front of every prompt, if there is one, has the first row. A row of D numbers has the keys of all heads of
+        the first layer, their values, the keys of the second layer, and so on.
         """
         parts = [
             part[0].transpose(0, 1).flatten(1)  # [1, H, n, e] -> [n, H·e]

@@ -28,6 +28,7 @@ from softprompt.runs import Row, Run, task_identity
 from softprompt.scoring import Scores
 from softprompt.training.baselines import check_finite, store_baselines, stored_baselines
 from softprompt.training.callbacks.checkpoint import SaveRuns
+from softprompt.training.callbacks.memory import PeakMemory
 from softprompt.training.callbacks.progress import PackProgress, summary
 from softprompt.training.callbacks.report import ReportRuns
 from softprompt.training.callbacks.track import TrackRuns
@@ -81,7 +82,7 @@ class Pack:
         self.progress = PackProgress(console)
         self.tracking = TrackRuns()
         saver, reporter = SaveRuns(self.limits.checkpoint_seconds), ReportRuns(waiting.report)
-        self._callbacks = [saver, self.tracking, self.progress, reporter]
+        self._callbacks = [saver, self.tracking, self.progress, reporter, PeakMemory()]
         self.trainer = make_trainer(self.limits, self._callbacks)
         self.dry = is_dry(self.limits)
         self.refill = refill
