@@ -35,6 +35,15 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
+def format_bytes(count: float) -> str:
+    """A number of bytes, as 512 B, 53.2 kB or 1.47 MB; a dash if it is not finite."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB"):
+        if count >= 1000:
+            count, unit = count / 1000, larger
+    return f"{significant(count)} {unit}" if np.isfinite(count) else "–"
+
+
 def figure_name(stem: str, variant: str) -> str:
     """A file name: `transfer` for prompts initialised from text, `transfer_random` for those from random rows."""
     if variant == "text":

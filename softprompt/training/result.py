@@ -10,6 +10,7 @@ from softprompt.data.module import TaskData
 from softprompt.methods import Method
 from softprompt.runs import Row, Run
 from softprompt.training.optimizers import learning_rate
+from softprompt.training.run_memory import run_memory
 from softprompt.training.run_state import RunState
 from softprompt.version import __version__
 
@@ -43,6 +44,7 @@ def make_result(
         "rows": len(state.initial.matrix),
         "method": run.settings.method.name,
         "parameters": method.parameters(state.prompt),
+        "memory": run_memory(method, state),
         "lr": learning_rate(run.settings.optim, method),
         "tuned": _scores(tuned),
         "baselines": baselines,

@@ -1,5 +1,6 @@
 """The report on a sweep with several methods, and on one with prefixes alone."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from softprompt.report.write import write_report
 from softprompt.study import Study
 from softprompt.training.train import train_pack
-from tests.conftest import composed
+from tests.conftest import composed, reseal
 from tests.integration.small_sweep import ANALYSIS
 
 QUIET = Console(quiet=True)
@@ -35,6 +36,12 @@ def train(methods: tuple[str, ...], model: Path, data: Path, root: Path) -> None
 def methods(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, data_folder: Path) -> Path:
     root = tmp_path_factory.mktemp("methods")
     train(METHODS, model_folder, data_folder, root)
+    for folder in root.glob("small/cb/*-pez-*"):  # as an earlier version wrote it
+        result = folder / "result.json"
+        content = json.loads(result.read_text())
+        del content["memory"]
+        result.write_text(json.dumps(content))
+        reseal(folder)
     parts = ["scores", "methods", "neighbours", "norms", "transfer"]
     write_report(replace(ANALYSIS, sweep=str(root / "small"), parts=parts), QUIET)
     return root / "small"
@@ -54,6 +61,23 @@ def test_every_method_has_a_line_per_task(methods: Path) -> None:
     for name in ("html", "json"):
         assert next((methods / "analysis").glob(f"*.{name}")).stat().st_size > 0
     assert (methods / "analysis/figures/methods.png").exists()
+
+
+def test_memory_is_shown_where_a_result_has_it(methods: Path) -> None:
+    table = pd.read_csv(methods / "analysis/tables/methods.csv")
+    of_cb, of_rte = (table[table["task"] == task].set_index("method") for task in ("cb", "rte"))
+    rows = of_rte["parameters"]["autoprompt"]
+    assert (of_rte["keys_and_values_bytes"] == rows * 2 * (32 + 32) * 4).all()  # two layers, float32
+    numbers = {
+        "prompt": 4 * 32,
+        "pez": 4 * 32,
+        "autoprompt": 2 * 32,
+        "prefix": 4 * 128,
+    }  # per row; Adam has two each
+    assert of_rte["training_bytes"].to_dict() == {name: 4 * rows * n for name, n in numbers.items()}
+    assert of_cb.loc["pez", ["keys_and_values_bytes", "training_bytes"]].isna().all()
+    assert of_cb.drop("pez")[["keys_and_values_bytes", "training_bytes"]].notna().all(axis=None)
+    assert table["peak_bytes"].isna().all()  # on a CPU
 
 
 def test_scores_are_those_of_the_results(methods: Path) -> None:

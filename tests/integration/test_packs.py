@@ -14,7 +14,7 @@ from softprompt.kind import kind
 from softprompt.prompt import SoftPrompt
 from softprompt.runs import Run, RunLock
 from softprompt.settings import ModelSettings, OptimSettings, PromptSettings, Settings
-from softprompt.training import pack, waiting
+from softprompt.training import shared, waiting
 from softprompt.training.memory import LARGEST_PACK, DeviceFull, size_that_fits
 from softprompt.training.train import run_of, train_pack, train_runs
 from softprompt.training.tuning import PromptTuning
@@ -228,7 +228,7 @@ def test_a_device_without_memory_for_the_model_fails_no_run(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(pack, "load_backbone", full)
+    monkeypatch.setattr(shared, "load_backbone", full)
     events: list[str] = []
     with pytest.raises(DeviceFull, match=r"out of memory \(CUDA out of memory\.\); use a device with more"):
         train_runs([settings], QUIET, 1, report=lambda run, state, _: events.append(state))
@@ -253,7 +253,7 @@ def test_a_run_begun_in_another_dtype_gets_another_pack(
         dtypes.append(dtype)
         return load_backbone(model, dtype)
 
-    monkeypatch.setattr(pack, "load_backbone", load)
+    monkeypatch.setattr(shared, "load_backbone", load)
     monkeypatch.setattr(waiting, "choose_dtype", lambda *_: torch.float32)
     runs = [begun, new] if begun_first else [new, begun]
     results = [run.result() for run in train_runs(runs, QUIET, 2).finished_runs()]

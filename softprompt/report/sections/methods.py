@@ -11,7 +11,7 @@ from softprompt.analysis.method_words import word_shares
 from softprompt.analysis.scores import steps_to_level_table
 from softprompt.methods.hard import allowed_tokens
 from softprompt.report.drawing import STYLE, Drawing
-from softprompt.report.formatting import format_interval, format_range, format_runs, significant
+from softprompt.report.formatting import format_bytes, format_interval, format_range, format_runs, significant
 from softprompt.report.known_words import TAUGHT, known_words
 from softprompt.report.registry import Section, section
 from softprompt.report.sections.scores import score_tables
@@ -22,11 +22,12 @@ from softprompt.study import METHODS, Study
 
 PANELS_ACROSS = 4  # in the figure
 DISCRETE = ("autoprompt", "pez")
+MEMORY = ("keys_and_values", "training", "peak")  # bytes in a result; earlier versions have none
 
 
 @section(place=15, needs_rows=False)
 def methods(study: Study, settings: AnalysisSettings) -> Section | None:
-    """Scores, trainable parameters, steps and seconds to a level, transfer, and texts, by method."""
+    """Scores, trainable parameters, memory, steps and seconds to a level, transfer, and texts, by method."""
     parts = [part for part in (study, study.prefix_study) if part is not None]
     methods = {run.settings.method.name for part in parts for run in part.runs}
     if len(methods) < 2:
@@ -43,9 +44,11 @@ def methods(study: Study, settings: AnalysisSettings) -> Section | None:
             "Shin et al. 2020) or by projection of rows (PEZ, Wen et al. 2023). Scores and their intervals are those of the "
             "section on scores. Level: 95% of the best exact match of any run of the task; steps and seconds until then "
             "are medians over runs, and the seconds contain the evaluations. A step of the search costs a forward for every token "
-            "that it tries. Parameters: numbers that are trained; of the search, tokens that are chosen. Transfer: change in "
-            "rank accuracy over no prompt on the other tasks, mean over the pairs; pairs that gain or lose after correction "
-            "(Holm 1979)."
+            "that it tries. Parameters: numbers that are trained; of the search, tokens that are chosen. In front: memory of the "
+            "keys and values that stand in front of a text, in all layers. Training: memory of what is trained, its gradient "
+            "and the optimiser's state, without activations. Peak: the most memory of a step beyond the model's weights, where a "
+            "run trained alone on a GPU. Transfer: change in rank accuracy over no prompt on the other tasks, mean over the "
+            "pairs; pairs that gain or lose after correction (Holm 1979)."
         ),
         findings=[*_findings(table), *_word_findings(words), *_text_findings(texts)],
         digest=_digest(table),
@@ -62,16 +65,21 @@ def _table(parts: list[Study]) -> pd.DataFrame:
         [
             {**{name: label[name] for name in ("task", "variant")}, "method": run.settings.method.name}
             | {"parameters": result.get("parameters")}
+            | {f"{name}_bytes": result.get("memory", {}).get(name) for name in MEMORY}
             for part in parts
             for run, result, label in zip(
                 part.runs, part.results, part.labels.to_dict("records"), strict=True
             )
         ]
-    ).drop_duplicates(["task", "variant"])
+    ).astype({f"{name}_bytes": float for name in MEMORY})
     transfers = pd.concat([_transfers(part) for part in parts], ignore_index=True)
     keys = ["task", "variant"]
     reached = steps[[*keys, "level", "runs_at_level", "median_steps_to_level", "median_seconds_to_level"]]
-    table = tasks.merge(runs, on=keys).merge(reached, on=keys).merge(transfers, on=keys, how="left")
+    table = (
+        tasks.merge(runs.groupby(keys).max(), on=keys)
+        .merge(reached, on=keys)
+        .merge(transfers, on=keys, how="left")
+    )
     order = list(dict.fromkeys(table["task"]))
     places = [
         (order.index(task), METHODS.index(method))
@@ -179,7 +187,7 @@ def _text_findings(texts: pd.DataFrame) -> Iterator[str]:
 
 
 def _digest(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
+    digest = pd.DataFrame(
         [
             {
                 "task": row["task"],
@@ -187,6 +195,9 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame:
                 "exact match": f"{row['tuned']:.1%}",
                 "95% interval": format_interval(100 * row["low"], 100 * row["high"], ".0f"),
                 "parameters": f"{row['parameters']:,.0f}",
+                "in front": format_bytes(row["keys_and_values_bytes"]),
+                "training": format_bytes(row["training_bytes"]),
+                "peak": format_bytes(row["peak_bytes"]),
                 "steps to level": _cost(row["median_steps_to_level"]),
                 "seconds to level": _cost(row["median_seconds_to_level"]),
                 "runs at level": f"{row['runs_at_level']} of {row['runs']}",
@@ -199,6 +210,7 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame:
             for row in table.astype({"pairs_gain": "Int64", "pairs_lose": "Int64"}).to_dict("records")
         ]
     )
+    return digest if table["peak_bytes"].notna().any() else digest.drop(columns="peak")
 
 
 def _cost(value: float) -> str:

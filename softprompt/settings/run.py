@@ -1,4 +1,4 @@
-"""Everything in `conf/` as typed dataclasses. `parsing.py` makes them from a composed config.
+"""The settings of a run.
 
 Each class mirrors one group of `conf/`; the comments beside the keys there explain each key.
 """
@@ -7,21 +7,16 @@ import string
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+
+from softprompt.settings.data import DataSettings
+from softprompt.settings.logger import LoggerSettings
+from softprompt.settings.values import STRICT, DottedPath, LearningRate, Name, Positive, Text
 
 MICROWORLD = "softprompt.microworld.model"  # the package that carries the default model
 
 BOS = "model/bos"  # among a model's hashes: the token in front of every prompt, as text, if there is one
-
-STRICT = ConfigDict(extra="forbid", strict=True)
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Text = Annotated[str, Field(min_length=1)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-LearningRate = Annotated[float, Field(gt=0, le=100)]
-DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,69 +107,6 @@ class TaskSettings:
                 "task.metrics has question_exact_match"
             )
         return self
-
-
-@dataclass(frozen=True, config=STRICT)
-class Truncate:
-    """Which field of a record that is too long for the model's context is cut, and at which end."""
-
-    field: Text
-    drop: Literal["start", "end"]
-    prompt_rows: Annotated[int, Field(ge=0)] = 100
-
-
-@dataclass(frozen=True, config=STRICT)
-class HubData:
-    """A data set on the Hugging Face hub (`conf/data/superglue_hub`)."""
-
-    source: Literal["hub"]
-    id: Text
-    revision: Text
-    holdout: Rate
-    predict: bool
-    truncate: Truncate | None = None
-
-
-@dataclass(frozen=True, config=STRICT)
-class JsonlData:
-    """A folder of JSON lines in SuperGLUE's own layout (`conf/data/superglue_jsonl`)."""
-
-    source: Literal["jsonl"]
-    root: Text
-    holdout: Rate
-    predict: bool
-    truncate: Truncate | None = None
-
-
-@dataclass(frozen=True, config=STRICT)
-class FilesData:
-    """Files in any place, in one of several formats (`conf/data/files`)."""
-
-    source: Literal["files"]
-    train: Text
-    validation: Text
-    test: Text | None
-    columns: dict[Text, Text] | None
-    holdout: Rate
-    predict: bool
-    truncate: Truncate | None = None
-
-
-@dataclass(frozen=True, config=STRICT)
-class MicroworldData:
-    """Records of the microworld (`conf/data/microworld`)."""
-
-    source: Literal["microworld"]
-    seed: Annotated[int, Field(ge=0)]
-    train: Annotated[int, Field(ge=1, le=1000)]
-    validation: Annotated[int, Field(ge=1, le=500)]
-    level: Annotated[int, Field(ge=1, le=3)] | None
-    holdout: Rate
-    predict: bool
-    truncate: Truncate | None = None
-
-
-DataSettings = Annotated[HubData | JsonlData | FilesData | MicroworldData, Field(discriminator="source")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -292,33 +224,6 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class LoggerSettings:
-    """Where learning curves go besides `metrics.csv` (`conf/logger`).
-
-    `project` to `tags` are for Weights & Biases (`name` is "wandb"). `lightning` is the class of another logger of
-    Lightning's (`_target_`) and its arguments.
-    """
-
-    name: Name
-    every: Positive = 10
-    project: Text | None = None
-    entity: Text | None = None
-    neighbours: Annotated[int, Field(ge=1, le=100)] | None = None
-    tags: list[Text] = field(default_factory=list)
-    lightning: dict[Text, Any] | None = None
-
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> "LoggerSettings":
-        if self.name == "wandb" and self.project is None:
-            raise ValueError("logger.project is missing: set it")
-        if self.name not in ("csv", "wandb") and not isinstance((self.lightning or {}).get("_target_"), str):
-            raise ValueError(
-                f"logger.name={self.name}: needs logger.lightning._target_, the class of a logger of Lightning's"
-            )
-        return self
-
-
-@dataclass(frozen=True, config=STRICT)
 class Settings:
     """One run: one prompt, trained with one seed on one task."""
 
@@ -343,73 +248,3 @@ class Settings:
                 f"it has {', '.join(self.task.fields)}"
             )
         return self
-
-
-@dataclass(frozen=True, config=STRICT)
-class Published:
-    """Published zero-shot scores of a task over several instructions, in %.
-
-    `printed_delta` is the difference of maximum and median as printed, if that was another number.
-    """
-
-    task: Name
-    source: Text
-    median: float
-    maximum: float
-    printed_delta: float | None = None
-
-
-@dataclass(frozen=True, config=STRICT)
-class PublishedNorms:
-    """The published mean Frobenius norm of a task's prompts, and the variance of their norms."""
-
-    task: Name
-    source: Text
-    norm: float
-    variance: float
-
-
-@dataclass(frozen=True, config=STRICT)
-class Elicitation:
-    """An instruction to repeat a text: what stands before the text, and after it."""
-
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, config=STRICT)
-class AnalysisSettings:
-    """What `analyze.py` reads (`conf/analyze.yaml`).
-
-    `parts` None means all sections, `logger` None that of the runs.
-    """
-
-    sweep: Text
-    parts: Annotated[list[Name], Field(min_length=1)] | None
-    neighbours: Annotated[int, Field(ge=1, le=100)]
-    alignment: Literal["truncate", "pad", "resample", "match"]
-    lexicon: list[Text]
-    ablation_examples: Positive | None
-    pruning_examples: Positive | None
-    elicitation: Elicitation
-    wordings: dict[Name, list[Text]]
-    published: list[Published]
-    published_norms: list[PublishedNorms]
-    unfinished: Literal["refuse", "skip"] = "refuse"
-    data_root: Text | None = None
-    logger: LoggerSettings | None = None
-
-    @model_validator(mode="after")
-    def _the_logger_takes_reports(self) -> "AnalysisSettings":
-        if self.logger and self.logger.name not in ("csv", "wandb"):
-            raise ValueError(f"logger={self.logger.name}: a report goes to wandb, or nowhere (csv)")
-        return self
-
-
-@dataclass(frozen=True, config=STRICT)
-class PredictSettings:
-    """What `softprompt-predict` answers (`conf/predict.yaml`)."""
-
-    run: Text
-    file: Text | None
-    batch: Positive
