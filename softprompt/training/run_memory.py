@@ -26,8 +26,7 @@ def run_memory(method: Method, state: RunState) -> dict[str, int | None]:
 def _cache_bytes(backbone: Backbone, rows: int) -> int | None:
     if isinstance(backbone, PaddedBackbone):
         return None
-    numbers = sum(heads * (key + value) for heads, key, value in backbone.cache_shapes)  # D, of one row
-    return (rows + len(backbone.bos)) * numbers * backbone.dtype.itemsize
+    return (rows + len(backbone.bos)) * backbone.prefix_width * backbone.dtype.itemsize
 
 
 def _training_bytes(state: RunState) -> int:
