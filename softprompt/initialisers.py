@@ -17,7 +17,7 @@ from softprompt.errors import UserError
 from softprompt.files import sha256
 from softprompt.prompt import FILE, SoftPrompt, prompt_file
 from softprompt.runs import Run
-from softprompt.runs.source import source_folder
+from softprompt.runs.source import mean_sources, source_folder
 from softprompt.settings import PromptSettings, TaskSettings
 from softprompt.tasks import Rendered
 
@@ -154,8 +154,34 @@ def run(request: Request) -> Start:
     return _start_from(source.path / FILE, request)
 
 
+@initialiser
+def mean(request: Request) -> Start:
+    """The mean of other runs' best prompts, weighted by similarity to a run of this task (Vu et al. 2022, section 3).
+
+    It has `prompt.length` rows, by default as many as the prompt of `prompt.like`. Other prompts repeat their rows, or are cut.
+    """
+    from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights  # here: it imports pandas
+
+    found = mean_sources(request.settings, request.task.name, request.seed)
+    paths = [Run.at(folder).path / FILE for folder in (found.like, *found.sources)]
+    like, *sources = (_matrix_of(path, request.backbone) for path in paths)
+    weights = similarity_weights(sources, like)
+    if not any(weights):
+        raise UserError(
+            f"prompt.runs: no source's prompt is similar to that of {found.like} (all cosines are 0 or less), so that no weight "
+            "is above 0; name other runs, or use prompt=run"
+        )
+    return Start(mean_prompt(sources, weights, request.settings.length or len(like)))
+
+
 def _start_from(path: Path, request: Request) -> Start:
-    backbone = request.backbone
+    matrix = _matrix_of(path, request.backbone)
+    rows = len(matrix)
+    return Start(matrix[_repeat(list(range(rows)), request.settings.length or rows)])
+
+
+def _matrix_of(path: Path, backbone: Backbone) -> Float[Tensor, "n d"]:
+    """The rows of a prompt's or an adapter's file, if they are rows of this model's embeddings."""
     if path.name == WEIGHTS:
         matrix = read_adapter(path.parent)
     else:
@@ -178,8 +204,7 @@ def _start_from(path: Path, request: Request) -> Start:
         # An adapter may have this token as its first row; here it is put in front.
         is_bos = torch.allclose(matrix[:1], backbone.bos.cpu(), rtol=0.01)  # may be rounded to bfloat16
         matrix = matrix[1:] if is_bos else matrix
-        rows = len(matrix)
-    return Start(matrix[_repeat(list(range(rows)), request.settings.length or rows)])
+    return matrix
 
 
 def initial_prompt(settings: PromptSettings, backbone: Backbone, task: TaskSettings, seed: int) -> SoftPrompt:
