@@ -26,7 +26,7 @@ SOURCE = "weighted mean"
 HOW = (
     "The weighted mean (prompt=mean) is over the other tasks' prompts; their weights are their similarities to the target's prompt, "
     "of one seed. It is compared with the most similar of these prompts as a start and, before tuning, with their mean with equal "
-    "weights. p are by exchanging the two starts within pairs of target and seed; the seeds of a target share its examples."
+    "weights. p are by exchanging the two starts within pairs of target and seed; the seeds of a target share its examples, and the p are not corrected for their number."
 )
 
 

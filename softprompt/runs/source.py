@@ -52,7 +52,8 @@ def mean_sources(settings: PromptSettings, task: str, seed: int) -> MeanSources:
 
     Args:
         settings: with paths or patterns as in `source_folder`.
-        task: of the run that starts from the mean. Sources of this task are left out, and `prompt.like` has to be of it.
+        task: of the run that starts from the mean. Sources of this task are left out. `prompt.like` has to be of it, and may have
+            `{task}` in its place.
         seed: what stands in the place of `{seed}`.
 
     Raises:
@@ -61,10 +62,10 @@ def mean_sources(settings: PromptSettings, task: str, seed: int) -> MeanSources:
     """
     if settings.runs is None or settings.like is None:
         raise UserError(
-            "prompt=mean needs prompt.runs, a list of other runs' folders or patterns, and prompt.like, a run of this task, as in "
-            "outputs/demo/rte/text-seed{seed}-*"
+            "prompt=mean needs prompt.runs, a list of other runs' folders or patterns, and prompt.like, a run of this task, such as "
+            "outputs/demo/{task}/text-seed{seed}-*"
         )
-    like = source_folder(settings.like, seed, "prompt.like")
+    like = source_folder(settings.like.replace("{task}", task), seed, "prompt.like")
     if (other := _task(like)) != task:
         raise UserError(f"prompt.like={like}: is a run of task {other!r}; name one of {task!r}")
     folders = [source_folder(pattern, seed, "prompt.runs") for pattern in settings.runs]
