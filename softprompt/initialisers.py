@@ -16,7 +16,7 @@ from softprompt.errors import UserError
 from softprompt.files import sha256
 from softprompt.prompt import FILE, SoftPrompt, prompt_file
 from softprompt.runs import Run
-from softprompt.runs.source import source_folder
+from softprompt.runs.source import mean_sources, source_folder
 from softprompt.settings import PromptSettings, TaskSettings
 from softprompt.stored_prompt import read_stored
 from softprompt.tasks import Rendered
@@ -157,6 +157,32 @@ def run(request: Request) -> Start:
         )
     source = Run.at(source_folder(request.settings.run, request.seed))
     return _start_from(source.path / FILE, request)
+
+
+@initialiser
+def mean(request: Request) -> Start:
+    """The mean of other runs' best prompts, weighted by similarity to a run of this task (Vu et al. 2022, section 3).
+
+    It has `prompt.length` rows, by default as many as the prompt of `prompt.like`. Other prompts repeat their rows, or are cut.
+    """
+    from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights  # here: it imports pandas
+
+    found = mean_sources(request.settings, request.task.name, request.seed)
+    paths = [Run.at(folder).path / FILE for folder in (found.like, *found.sources)]
+    stored = [read_stored(path, request.backbone, request.method) for path in paths]
+    if len({one.is_prefix for one in stored}) > 1:
+        raise UserError(
+            "prompt.runs: some runs hold prefixes (method=prefix) and others prompts; name runs of one method"
+        )
+    like, *sources = (one.matrix for one in stored)
+    weights = similarity_weights(sources, like)
+    if not any(weights):
+        raise UserError(
+            f"prompt.runs: no source's prompt is similar to that of {found.like} (all cosines are 0 or less), so that no weight "
+            "is above 0; name other runs, or use prompt=run"
+        )
+    rows = mean_prompt(sources, weights, request.settings.length or len(like))
+    return Start(rows, is_prefix=stored[0].is_prefix)
 
 
 def _start_from(path: Path, request: Request) -> Start:

@@ -36,10 +36,14 @@ class SweepRunner:
         """See `Runner.needs`."""
         settings = parse_settings(job.config)
         trainer = settings.trainer
-        if settings.prompt.run is not None:  # before a worker loads a model
-            from softprompt.runs.source import source_folder
+        prompt = settings.prompt
+        if prompt.run is not None or prompt.runs is not None:  # before a worker loads a model
+            from softprompt.runs.source import mean_sources, source_folder
 
-            source_folder(settings.prompt.run, settings.seed)
+            if prompt.run is not None:
+                source_folder(prompt.run, settings.seed)
+            if prompt.runs is not None:
+                mean_sources(prompt, settings.task.name, settings.seed)
         gpu = {"cpu": False, "gpu": True, "auto": None}[trainer.accelerator]
         return Needs(kind(settings), trainer.devices, gpu, trainer.threads, _memory(settings.model))
 

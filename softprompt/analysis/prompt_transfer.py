@@ -1,17 +1,16 @@
 """Prompts tuned from another task's prompt, beside those tuned from the instruction (SPoT, Vu et al. 2022)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
 from softprompt.analysis.intervals import mean_interval
+from softprompt.analysis.sign_flips import sign_flip_p
 
 OTHERS = "other tasks"  # all sources but the target itself
-EXACT_UP_TO = 16  # pairs of runs whose signs are flipped in all ways; of more, SAMPLED ways
-SAMPLED = 9999
 
 
 @dataclass(frozen=True)
@@ -62,28 +61,51 @@ def _sources(pairs: list[Pair]) -> list[str]:
 
 def _line(pairs: list[Pair]) -> dict[str, float]:
     """One line over pairs of one target."""
-    line: dict[str, float] = {"seeds": len({pair.seed for pair in pairs}), "runs": len(pairs)}
+    seeds = [pair.seed for pair in pairs]
+    line: dict[str, float] = {"seeds": len(set(seeds)), "runs": len(pairs)}
     for name in ("before", "after"):
-        ours = _by_seed(pairs, [getattr(pair.from_source, name) for pair in pairs])
-        theirs = _by_seed(pairs, [getattr(pair.from_instruction, name) for pair in pairs])
-        low, high = mean_interval(ours - theirs, least=-1.0, most=1.0)
-        line |= {
-            name: 100 * ours.mean(),
-            f"instruction_{name}": 100 * theirs.mean(),
-            f"difference_{name}": 100 * (ours - theirs).mean(),
-            f"low_{name}": 100 * low,
-            f"high_{name}": 100 * high,
-        }
+        ours = [getattr(pair.from_source, name) for pair in pairs]
+        theirs = [getattr(pair.from_instruction, name) for pair in pairs]
+        line |= score_difference(seeds, ours, theirs, name, "instruction")
     line["steps"] = float(np.median([pair.from_source.steps for pair in pairs]))
     by_seed = {pair.seed: pair.from_instruction.steps for pair in pairs}
     line["instruction_steps"] = float(np.median(list(by_seed.values())))
     return line
 
 
-def _by_seed(pairs: list[Pair], answers: list[Bool[np.ndarray, "E"]]) -> Float[np.ndarray, "_ E"]:
+def score_difference(
+    seeds: Sequence[int],
+    ours: Sequence[Bool[np.ndarray, "E"]],
+    theirs: Sequence[Bool[np.ndarray, "E"]],
+    name: str,
+    other: str,
+) -> dict[str, float]:
+    """Two starts' exact match in percent, and the paired difference in points with its 95% interval.
+
+    Args:
+        seeds: of each pair of runs.
+        ours: the right answers of each pair's first run.
+        theirs: those of its second run.
+        name: of the score, `before` or `after`.
+        other: the name of the second start.
+
+    Returns:
+        `<name>`, `<other>_<name>`, `difference_<name>`, `low_<name>`, `high_<name>`.
+    """
+    first, second = _by_seed(seeds, ours), _by_seed(seeds, theirs)
+    low, high = mean_interval(first - second, least=-1.0, most=1.0)
+    return {
+        name: 100 * float(first.mean()),
+        f"{other}_{name}": 100 * float(second.mean()),
+        f"difference_{name}": 100 * float((first - second).mean()),
+        f"low_{name}": 100 * low,
+        f"high_{name}": 100 * high,
+    }
+
+
+def _by_seed(seeds: Sequence[int], answers: Sequence[Bool[np.ndarray, "E"]]) -> Float[np.ndarray, "_ E"]:
     """One row per seed: the mean over its pairs."""
-    seeds = np.array([pair.seed for pair in pairs])
-    rows = [np.stack(answers)[seeds == seed].mean(0) for seed in dict.fromkeys(seeds)]
+    rows = [np.stack(answers)[np.array(seeds) == seed].mean(0) for seed in dict.fromkeys(seeds)]
     return np.stack(rows)
 
 
@@ -110,14 +132,7 @@ def paired_sooner_test(pairs: list[Pair], seed: int = 0) -> dict[str, float]:
     counts = {"sooner": signs.count(1), "later": signs.count(-1), "units": len(units)}
     if not units:
         return {**counts, "p": np.nan}
-    values = np.array([np.mean(unit) for unit in units.values()])
-    if len(values) <= EXACT_UP_TO:
-        flips = np.array(list(product((1, -1), repeat=len(values))))
-    else:
-        sampled = np.random.default_rng(seed).choice([1, -1], (SAMPLED, len(values)))
-        flips = np.vstack([np.ones(len(values)), sampled])
-    farther = np.abs(flips @ values) >= abs(values.sum()) - 1e-12
-    return {**counts, "p": float(farther.mean())}
+    return {**counts, "p": sign_flip_p(np.array([np.mean(unit) for unit in units.values()]), seed)}
 
 
 def grid(table: pd.DataFrame, value: str) -> Float[np.ndarray, "m m"] | None:

@@ -9,7 +9,7 @@ KINDS = {
     "optim": ("method.name", "optim.name"),
     "prompt": ("prompt.init",),
 }
-NAMES = ("method.name", "optim.name", "prompt.run")  # whose values are clear by themselves
+NAMES = ("method.name", "optim.name", "prompt.run", "prompt.runs")  # whose values are clear by themselves
 
 
 def variant_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -54,6 +54,9 @@ def _flattened(identity: Mapping[str, Any]) -> Mapping[str, Any]:
     flat = {f"{group}.{key}": value for group, keys in groups.items() for key, value in keys.items()}
     if run := flat.get("prompt.run"):
         flat["prompt.run"] = source_name(run)
+    if runs := flat.get("prompt.runs"):
+        flat["prompt.runs"] = " + ".join(map(source_name, runs))
+        flat["prompt.like"] = source_name(flat["prompt.like"])
     return flat
 
 

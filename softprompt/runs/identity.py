@@ -9,7 +9,7 @@ from softprompt.errors import UserError
 from softprompt.files import json_sha256, sha256
 from softprompt.parsing import config_of
 from softprompt.prompt import FILE, prompt_file
-from softprompt.runs.source import source_folder
+from softprompt.runs.source import mean_sources, source_folder
 from softprompt.settings import Settings, TaskSettings
 
 # Settings that may differ between two machines, or be changed half-way, without making it another run.
@@ -32,7 +32,7 @@ NAMING = ("sweep", "output_root", "logger", "objective")
 ADDED: dict[str, dict[str, Any]] = {
     "trainer": {"min_delta": 0.0, "early_evaluations": False},
     "data": {"truncate": None},
-    "prompt": {"run": None, "bound": None},
+    "prompt": {"run": None, "bound": None, "runs": None, "like": None},
     "task": {"answers": None, "max_answer_tokens": 16, "metrics": [], "group_by": []},
 }
 
@@ -69,13 +69,17 @@ def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
     the same command finds the run again.
     """
     content: dict[str, Any] = {**identity(settings), "fingerprint": dict(fingerprint)}
-    if settings.prompt.init not in ("text", "file", "run"):
+    if settings.prompt.init not in ("text", "file", "run", "mean"):
         # Until version 0.4 random rows were drawn from the seed alone.
         content["drawn_from"] = ["task", "seed"]
     if settings.prompt.path:
         content["prompt"]["path"] = _content_hash(prompt_file(Path(settings.prompt.path)))
     if settings.prompt.run:
         content["prompt"]["run"] = _content_hash(source_folder(settings.prompt.run, settings.seed) / FILE)
+    if settings.prompt.runs:
+        found = mean_sources(settings.prompt, settings.task.name, settings.seed)
+        content["prompt"]["runs"] = [_content_hash(folder / FILE) for folder in found.sources]
+        content["prompt"]["like"] = _content_hash(found.like / FILE)
     return "-".join([*_start(settings), *_set_by_hand(settings), json_sha256(content)[:8]])
 
 

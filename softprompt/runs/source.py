@@ -1,18 +1,21 @@
-"""The run whose prompt another run starts from (`prompt=run`)."""
+"""The runs whose prompts another run starts from (`prompt=run`, `prompt=mean`)."""
 
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
 from softprompt.errors import UserError
-from softprompt.prompt import FILE
+from softprompt.prompt import FILE, SoftPrompt
+from softprompt.settings import PromptSettings
 
 
-def source_folder(pattern: str, seed: int) -> Path:
+def source_folder(pattern: str, seed: int, key: str = "prompt.run") -> Path:
     """The folder of the run that a path or a pattern (`*`, `?`, `[...]`) names.
 
     Args:
         pattern: `<sweep>/<task>/<run id>`, such as `outputs/demo/rte/text-seed{seed}-*`.
         seed: what stands in the place of `{seed}`.
+        key: of the config, for errors.
 
     Raises:
         UserError: no run matches, or several do.
@@ -23,7 +26,7 @@ def source_folder(pattern: str, seed: int) -> Path:
     found = [folder for folder in sorted(map(Path, glob(pattern))) if (folder / FILE).is_file()]
     if len(found) > 1:
         raise UserError(
-            f"prompt.run={pattern}: {len(found)} runs match ({found[0].name}, {found[1].name}{', ...' * (len(found) > 2)}); "
+            f"{key}={pattern}: {len(found)} runs match ({found[0].name}, {found[1].name}{', ...' * (len(found) > 2)}); "
             "name one of them"
         )
     if found:
@@ -31,6 +34,51 @@ def source_folder(pattern: str, seed: int) -> Path:
     sweep = Path(pattern).parent.parent
     if not sweep.is_dir():
         raise UserError(
-            f"prompt.run: there is no sweep {sweep}; train it first (outputs/demo is trained by `make demo`)"
+            f"{key}: there is no sweep {sweep}; train it first (outputs/demo is trained by `make demo`)"
         )
-    raise UserError(f"prompt.run={pattern}: no run matches; train it first")
+    raise UserError(f"{key}={pattern}: no run matches; train it first")
+
+
+@dataclass(frozen=True)
+class MeanSources:
+    """The folders of the runs whose prompts a mean is made of, and of the run that they are weighted by similarity to."""
+
+    sources: list[Path]
+    like: Path
+
+
+def mean_sources(settings: PromptSettings, task: str, seed: int) -> MeanSources:
+    """The runs that `prompt.runs` and `prompt.like` name.
+
+    Args:
+        settings: with paths or patterns as in `source_folder`.
+        task: of the run that starts from the mean. Sources of this task are left out. `prompt.like` has to be of it, and may have
+            `{task}` in its place.
+        seed: what stands in the place of `{seed}`.
+
+    Raises:
+        UserError: one of them names no run or several, a run is named twice, `prompt.like` is of another task, or no source is
+            left.
+    """
+    if settings.runs is None or settings.like is None:
+        raise UserError(
+            "prompt=mean needs prompt.runs, a list of other runs' folders or patterns, and prompt.like, a run of this task, such as "
+            "outputs/demo/{task}/text-seed{seed}-*"
+        )
+    like = source_folder(settings.like.replace("{task}", task), seed, "prompt.like")
+    if (other := _task(like)) != task:
+        raise UserError(f"prompt.like={like}: is a run of task {other!r}; name one of {task!r}")
+    folders = [source_folder(pattern, seed, "prompt.runs") for pattern in settings.runs]
+    for place, folder in enumerate(folders):
+        if folder.resolve() in [earlier.resolve() for earlier in folders[:place]]:
+            raise UserError(f"prompt.runs: {folder} is named twice; name each run once")
+    sources = [folder for folder in folders if _task(folder) != task]
+    if not sources:
+        raise UserError(
+            f"prompt.runs: all runs are of task {task!r}, which starts from the others; name some"
+        )
+    return MeanSources(sources, like)
+
+
+def _task(folder: Path) -> str:
+    return SoftPrompt.load(folder / FILE).task

@@ -140,6 +140,8 @@ class PromptSettings:
     text: Text | None = None
     path: Text | None = None
     run: Text | None = None
+    runs: Annotated[list[Text], Field(min_length=1)] | None = None
+    like: Text | None = None
     bound: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -28,6 +28,7 @@ def test_every_option_composes_into_settings(option: str) -> None:
         "data=superglue_jsonl": ["data.root=x"],
         "prompt=file": ["prompt.path=x"],
         "prompt=run": ["prompt.run=x"],
+        "prompt=mean": ["prompt.runs=[x]", "prompt.like=x"],
         "model=any": ["model.id=x"],
         "data=files": ["data.train=x.csv", "data.validation=y.csv"],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
@@ -16,7 +17,7 @@ from softprompt.report.write import write_report
 from softprompt.runs import Run
 from softprompt.settings import PromptSettings, Settings
 from softprompt.training.train import train_pack
-from tests.conftest import ROOT, composed
+from tests.conftest import ROOT, composed, reseal
 from tests.integration.small_sweep import ANALYSIS
 
 CONSOLE = Console(quiet=True)
@@ -30,10 +31,15 @@ def jobs(experiment: str, root: Path, *one_of: str) -> list[Settings]:
         )
     params = {key: str(values) for key, values in config.hydra.sweeper.params.items()}
     values = [
-        [f"{key}={value.strip()}" for value in text.split(",")[: 1 if key in one_of else None]]
+        [f"{key}={value.strip()}" for value in _choices(text)[: 1 if key in one_of else None]]
         for key, text in params.items()
     ]
     return [composed(f"experiment={experiment}", f"output_root={root}", *job) for job in product(*values)]
+
+
+def _choices(text: str) -> list[str]:
+    """The values of a key that is swept; a list is one value."""
+    return [text] if text.startswith("[") else text.split(",")
 
 
 def test_spot_pairs_every_task_with_every_task_of_the_demo(tmp_path: Path) -> None:
@@ -43,6 +49,16 @@ def test_spot_pairs_every_task_with_every_task_of_the_demo(tmp_path: Path) -> No
         (target, f"{tmp_path}/demo/{source}/text-seed{{seed}}-*", 0)
         for target, source in product(tasks, tasks)
     }
+
+
+def test_a_mean_has_all_tasks_prompts_and_the_targets_own_to_compare_with(tmp_path: Path) -> None:
+    found = jobs("spot_mean", tmp_path, "seed")
+    tasks = ["cb", "rte", "copa", "wsc"]
+    sources = [f"{tmp_path}/demo/{task}/text-seed{{seed}}-*" for task in tasks]
+    assert [(s.task.name, s.prompt.init, s.prompt.runs, s.sweep) for s in found] == [
+        (task, "mean", sources, "spot") for task in tasks
+    ]
+    assert {s.prompt.like for s in found} == {f"{tmp_path}/demo/{{task}}/text-seed{{seed}}-*"}
 
 
 def test_lester_has_lengths_and_starts(tmp_path: Path) -> None:
@@ -57,6 +73,13 @@ def started(settings: Settings, source: str, sweep: str, output_root: Path, seed
     return replace(
         settings, prompt=prompt, trainer=trainer, sweep=sweep, output_root=str(output_root), seed=seed
     )
+
+
+def from_mean(settings: Settings, sources: list[str], output_root: Path, seed: int = 0) -> Settings:
+    """The settings of a run from the mean of the sources' prompts, for the sweep `spot`."""
+    own = started(settings, "-", "spot", output_root, seed)
+    like = f"{Path(sources[0]).parent.parent}/{settings.task.name}/text-seed{{seed}}-*"
+    return replace(own, prompt=PromptSettings(init="mean", runs=sources, like=like))
 
 
 def settings_of(sweep: Path, task: str) -> Settings:
@@ -74,6 +97,46 @@ def test_a_run_starts_from_the_best_prompt_and_is_known_by_its_content(sweep: Pa
     assert again.id == run.id
     (other,) = train_pack([started(own, f"{sweep}/cb/random-seed0-*", "from", tmp_path)], CONSOLE)
     assert other.id != run.id
+
+
+def test_a_run_starts_from_the_weighted_mean_of_other_tasks(sweep: Path, tmp_path: Path) -> None:
+    patterns = [f"{sweep}/{task}/text-seed{{seed}}-*" for task in ("cb", "rte", "copa")]
+    own = from_mean(settings_of(sweep, "rte"), patterns, tmp_path, seed=1)
+    (run,) = train_pack([own], CONSOLE)
+    cb, like, copa = (
+        Run.at(next(sweep.glob(f"{task}/text-seed1-*"))).best_prompt().matrix
+        for task in ("cb", "rte", "copa")
+    )
+    cosines = [float(torch.cosine_similarity(other.mean(0), like.mean(0), dim=0)) for other in (cb, copa)]
+    weights = [max(0.0, cosine) for cosine in cosines]
+    places = [[row % len(other) for row in range(len(like))] for other in (cb, copa)]
+    mean = (weights[0] * cb[places[0]] + weights[1] * copa[places[1]]) / sum(weights)
+    assert torch.allclose(run.initial_prompt().matrix, mean, atol=1e-6)
+
+    shutil.copytree(sweep, tmp_path / "copy", ignore=shutil.ignore_patterns("analysis"))
+    elsewhere = [
+        pattern.replace(str(sweep), str(tmp_path / "copy")) for pattern in patterns if "/rte/" not in pattern
+    ]
+    (again,) = train_pack([from_mean(own, elsewhere, tmp_path, seed=1)], CONSOLE)
+    assert again.id == run.id
+    (other,) = train_pack([from_mean(own, elsewhere[:1], tmp_path, seed=1)], CONSOLE)
+    assert other.id != run.id and torch.equal(other.initial_prompt().matrix, cb[places[0]])
+
+
+def test_a_mean_of_prompts_that_are_not_similar_is_refused(sweep: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "opposite/cb/text-seed0-x"
+    shutil.copytree(next(sweep.glob("cb/text-seed0-*")), copy)
+    like = Run.at(next(sweep.glob("rte/text-seed0-*"))).best_prompt()
+    replace(like, matrix=-like.matrix, task="cb").save(copy / "prompt.safetensors")
+    prompt = PromptSettings(init="mean", runs=[str(copy)], like=f"{sweep}/rte/text-seed0-*")
+    own = replace(settings_of(sweep, "rte"), prompt=prompt, sweep="spot", output_root=str(tmp_path))
+    with pytest.raises(UserError, match=r"cb/text-seed0-x/prompt\.safetensors: differs from its checksum"):
+        train_pack([own], CONSOLE)
+    reseal(copy)
+    with pytest.raises(
+        UserError, match=r"^prompt\.runs: no source's prompt is similar to that of .*rte/text-seed0-"
+    ):
+        train_pack([own], CONSOLE)
 
 
 def test_a_source_that_is_not_finished_is_refused(sweep: Path, tmp_path: Path) -> None:
@@ -115,6 +178,47 @@ def test_the_section_on_runs_from_other_prompts(sweep: Path, tmp_path: Path) -> 
     assert (made / "figures/spot.png").exists()
     page = unescape((made / "report.html").read_text())
     assert "Before tuning, another task's prompt scores" in page and "Control: trained again" in page
+    assert "weighted" not in page and not (made / "tables/spot_mean.csv").exists()
+
+    patterns = [f"{source}/{task}/text-seed{{seed}}-*" for task in tasks]
+    runs = [
+        run
+        for target in tasks
+        for run in train_pack(
+            [from_mean(settings_of(sweep, target), patterns, tmp_path, seed) for seed in (0, 1)], CONSOLE
+        )
+    ]
+    write_report(options, CONSOLE)
+    means = pd.read_csv(made / "tables/spot_mean.csv").set_index(["other", "target"])
+    assert len(means) == 3 * 3 and (means["seeds"] == 2).all()
+    singles = table.set_index(["target", "source"])
+    similar = pd.read_csv(made / "tables/spot_similarity.csv")
+    for target in tasks:
+        scores = [run.result()["tuned"]["exact_match"] for run in runs if run.settings.task.name == target]
+        line = means.loc[("instruction", target)]
+        assert line["after"] == pytest.approx(100 * sum(scores) / 2)
+        assert line["other_after"] == pytest.approx(singles.loc[(target, target), "instruction_after"])
+        others = similar[(similar["target"] == target) & (similar["source"] != target)]
+        nearest = others.loc[others["similarity"].idxmax(), "source"]
+        for score in ("before", "after"):
+            expected = singles.loc[(target, nearest), score]
+            assert means.loc[("most similar source", target), f"other_{score}"] == pytest.approx(expected)
+    weights = pd.read_csv(made / "tables/spot_weights.csv")
+    assert len(weights) == 3 * 2 * 2 and not (weights["source"] == weights["target"]).any()
+    assert weights.groupby(["target", "seed"])["weight"].sum().to_numpy() == pytest.approx(1.0)
+    tests = pd.read_csv(made / "tables/spot_mean_tests.csv")
+    assert len(tests) == 7 and (tests["units"] == 6).all()
+    page = unescape((made / "report.html").read_text())
+    assert page.count("<td>weighted mean</td>") == 3 and "Null: the mean with equal weights scores" in page
+    assert len(pd.read_csv(made / "tables/spot.csv")) == len(table)  # the mean is no source of its own
+    for run in Path(tmp_path / "spot").glob("*/run-*"):
+        shutil.rmtree(run)
+    write_report(options, CONSOLE)
+    assert "runs from a mean are compared with runs from one prompt" in (made / "report.html").read_text()
+    for run in runs:
+        shutil.rmtree(run.path)
+    (again,) = train_pack([started(settings_of(sweep, "cb"), patterns[1], "spot", tmp_path)], CONSOLE)
+    assert again.done
     shutil.rmtree(source)  # the sources are no longer there
     write_report(options, CONSOLE)
     assert "Left out: prompt.run: there is no sweep" in (made / "report.html").read_text()

@@ -4,8 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from softprompt.analysis.mean_start import (
+    INSTRUCTION,
+    MOST_SIMILAR,
+    MeanStart,
+    mean_start_table,
+    mean_start_tests,
+)
+from softprompt.analysis.prompt_transfer import Outcome
 from softprompt.report.equidistance import equidistance_findings
 from softprompt.report.nearest_prompt import DISPLACEMENT, RANDOM, STARTS, TUNED, nearest_findings
+from softprompt.report.spot_means import Means, mean_findings
 
 
 def equidistance_of(variation: list[float], starts: float, null: tuple[float, float]) -> pd.DataFrame:
@@ -83,3 +92,29 @@ def test_runs_that_start_alike_are_judged_by_what_tuning_added() -> None:
     assert statement.endswith(
         "The directions of the displacements of one task are nearer to each other than chance and untrained prompts show."
     )
+
+
+def right(count: int, steps: float = 4.0) -> Outcome:
+    """As many of 20 examples answered before tuning, and two more after."""
+    return Outcome(np.arange(20) < count, np.arange(20) < count + 2, steps)
+
+
+@pytest.mark.parametrize(
+    ("equal", "verdict"),
+    [(10, "The weights are not shown to add anything."), (4, "The weights make the mean better.")],
+)
+def test_a_weighted_mean_is_judged_beside_other_starts_and_equal_weights(equal: int, verdict: str) -> None:
+    starts = [
+        MeanStart(
+            "cb", seed, right(10, 2.0), {INSTRUCTION: right(4), MOST_SIMILAR: right(10 + seed % 2)}, right(equal).before
+        )
+        for seed in range(6)
+    ]  # fmt: skip
+    weights = pd.DataFrame({"weight": [0.25, 0.75]})
+    means = Means(mean_start_table(starts), mean_start_tests(starts), weights)
+    scores, instruction, similar, null = mean_findings(means)
+    assert "scores 50% before tuning and 60.0% tuned" in scores
+    assert "is better than the instruction as a start: +30.0 points" in instruction
+    assert "sooner in 6 and later in 0 of 6 pairs (p=0.031)" in instruction  # 2 of 2⁶ flips
+    assert "is not told apart from the most similar task's prompt: -2.5 points" in similar
+    assert "weights by similarity (0.25 to 0.75) 50.0%" in null and null.endswith(verdict)

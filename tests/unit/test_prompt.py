@@ -179,13 +179,15 @@ def test_what_is_no_prompt_is_refused(bloom, tmp_path):
 def test_an_initialiser_that_does_not_exist_is_named(bloom):
     with pytest.raises(
         UserError,
-        match=r"^prompt\.init='zeros': should be one of text, vocab, common, labels, random, uniform, file, run$",
+        match=r"^prompt\.init='zeros': should be one of text, vocab, common, labels, random, uniform, file, run, mean$",
     ):
         start(bloom, init="zeros")
     with pytest.raises(UserError, match=r"^prompt=file needs prompt\.path"):
         start(bloom, init="file")
     with pytest.raises(UserError, match=r"^prompt=run needs prompt\.run"):
         start(bloom, init="run")
+    with pytest.raises(UserError, match=r"^prompt=mean needs prompt\.runs"):
+        start(bloom, init="mean")
 
 
 def test_a_vocabulary_too_small_to_draw_from_is_named(bloom):

@@ -1,8 +1,10 @@
 import pytest
+import torch
 
 from softprompt.errors import UserError
-from softprompt.prompt import FILE
-from softprompt.runs.source import source_folder
+from softprompt.prompt import FILE, SoftPrompt
+from softprompt.runs.source import mean_sources, source_folder
+from softprompt.settings import PromptSettings
 
 
 @pytest.fixture
@@ -38,3 +40,48 @@ def test_no_run_several_runs_and_no_sweep_are_one_line_each(sweep):
         UserError, match=r"^prompt\.run: there is no sweep .*nowhere; train it first .*make demo"
     ):
         source_folder(f"{sweep.parent}/nowhere/rte/*", 0)
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """A folder with a prompt of each of three tasks."""
+    for task in ("cb", "rte", "copa"):
+        prompt = SoftPrompt(torch.ones(2, 3), "model", None, task, "text")
+        prompt.save(tmp_path / "demo" / task / "text-seed0-aa" / FILE)
+    return tmp_path / "demo"
+
+
+def mean_of(folder, tasks, like, task="rte"):
+    runs = [f"{folder}/{name}/text-seed{{seed}}-*" for name in tasks]
+    settings = PromptSettings(
+        init="mean", runs=runs or None, like=like and f"{folder}/{like}/text-seed{{seed}}-*"
+    )
+    return mean_sources(settings, task, 0)
+
+
+def test_a_mean_leaves_out_runs_of_the_task_itself(prompts):
+    found = mean_of(prompts, ["cb", "rte", "copa"], "{task}")
+    assert found.sources == [prompts / "cb/text-seed0-aa", prompts / "copa/text-seed0-aa"]
+    assert found.like == prompts / "rte/text-seed0-aa"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "like", "message"),
+    [
+        (["cb"], None, r"^prompt=mean needs prompt\.runs, .*, and prompt\.like"),
+        ([], "rte", r"^prompt=mean needs prompt\.runs"),
+        (["cb", "wsc"], "rte", r"^prompt\.runs=.*wsc/text-seed0-\*: no run matches; train it first$"),
+        (["cb"], "wsc", r"^prompt\.like=.*wsc/text-seed0-\*: no run matches; train it first$"),
+        (["cb"], "copa", r"^prompt\.like=.*text-seed0-aa: is a run of task 'copa'; name one of 'rte'$"),
+        (["cb", "*b"], "rte", r"^prompt\.runs: .*/cb/text-seed0-aa is named twice; name each run once$"),
+        (["rte"], "rte", r"^prompt\.runs: all runs are of task 'rte'"),
+        (
+            ["c*"],
+            "rte",
+            r"^prompt\.runs=.*: 2 runs match \(text-seed0-aa, text-seed0-aa\); name one of them$",
+        ),
+    ],
+)
+def test_what_is_no_mean_is_one_line(prompts, tasks, like, message):
+    with pytest.raises(UserError, match=message):
+        mean_of(prompts, tasks, like)

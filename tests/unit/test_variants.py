@@ -35,6 +35,18 @@ from tests.conftest import composed
             ["run, rte/text", "run, rte/text", "run, cb/text"],
         ),
         (
+            [
+                [
+                    "prompt=mean",
+                    f"prompt.runs=[demo/cb/text-seed{seed}-a, {other}-seed{seed}-b]",
+                    "prompt.like=x",
+                    f"seed={seed}",
+                ]
+                for seed, other in enumerate(["demo/wsc/text", "demo/wsc/text", "demo/wsc/random"])
+            ],
+            ["mean, cb/text + wsc/text", "mean, cb/text + wsc/text", "mean, cb/text + wsc/random"],
+        ),
+        (
             [["task.instruction=A dog"], ["task.instruction=A cat"]],
             ["text, task.instruction=A dog", "text, task.instruction=A cat"],
         ),

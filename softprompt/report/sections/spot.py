@@ -17,27 +17,42 @@ from softprompt.analysis.similarity import as_matrix, cosine_of_means, similarit
 from softprompt.report.formatting import format_interval, format_range
 from softprompt.report.learning_curves import learning_curves_figure
 from softprompt.report.registry import Section, section
-from softprompt.report.spot_runs import Started, curves_of, pairs_of, started_from_runs
+from softprompt.report.spot_means import HOW, Means, digest_lines, mean_findings, means_of
+from softprompt.report.spot_runs import (
+    Started,
+    curves_of,
+    outcomes_of,
+    pairs_of,
+    started_from_means,
+    started_from_runs,
+)
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
 
 TITLE = "Prompts that start from another task's prompt"
 SCORES = {"before": "zero-shot", "after": "tuned"}
 TRIED = (1, 2)  # the most similar sources
+WITHOUT_SINGLE = (
+    "runs from a mean are compared with runs from one prompt (prompt=run), and this sweep has none"
+)
 
 
 @section(place=105)
 def spot(study: Study, settings: AnalysisSettings) -> Section | None:
     """Exact match and steps by start, and whether similarity finds a good source; None without such runs."""
-    started, reasons = started_from_runs(study)
-    if not any(run.settings.prompt.run for run in study.runs):
+    if not any(run.settings.prompt.run or run.settings.prompt.runs for run in study.runs):
         return None
+    started, reasons = started_from_runs(study)
+    from_means, further = started_from_means(study)
+    reasons += [reason for reason in further if reason not in reasons]
     if not started:
-        return Section(TITLE, f"Left out: {'; '.join(reasons)}.")
-    curves = curves_of(started)
-    pairs = pairs_of(study, started, curves)
+        return Section(TITLE, f"Left out: {'; '.join(reasons or [WITHOUT_SINGLE])}.")
+    curves = curves_of(started, from_means)
+    outcomes = outcomes_of(study, started, from_means, curves)
+    pairs = pairs_of(started, outcomes)
     table = prompt_transfer_table(pairs)
     similarities = _similarities(started)
+    means = means_of(study, from_means, started, similarities, outcomes) if from_means else None
     retrieved = _retrieval_table(table, similarities)
     left_out = [f"Runs without a comparison: {'; '.join(reasons)}."] if reasons else []
     return Section(
@@ -50,18 +65,25 @@ def spot(study: Study, settings: AnalysisSettings) -> Section | None:
             "best exact match of either start; those of the source's own training are not counted. A task's own prompt is a "
             "control: it shows what further training alone does. Similarity is the cosine of two prompts' mean rows (raw), "
             "mean over pairs of runs of the source's sweep. Its p are by relabelling the tasks."
+            + (f" {HOW}" if means else "")
         ),
         findings=[
             *_before(table),
             *_after(table),
             _steps(table, paired_sooner_test(pairs)),
             *_own(table),
+            *(mean_findings(means) if means else []),
             *_retrieved(retrieved, table),
             *left_out,
         ],
-        digest=_digest(table),
+        digest=_digest(table, means),
         drawings={"spot": learning_curves_figure(curves, _caption(table))},
-        tables={"spot": table, "spot_retrieval": retrieved, "spot_similarity": similarities},
+        tables={
+            "spot": table,
+            "spot_retrieval": retrieved,
+            "spot_similarity": similarities,
+            **(means.tables if means else {}),
+        },
         names_spaces=True,
     )
 
@@ -209,7 +231,11 @@ def _caption(table: pd.DataFrame) -> str:
     )
 
 
-def _digest(table: pd.DataFrame) -> pd.DataFrame:
+def _digest(table: pd.DataFrame, means: Means | None) -> pd.DataFrame:
+    if means:  # the line of a target's mean stands behind its others
+        lines = pd.concat([table, digest_lines(means)], ignore_index=True)
+        targets = list(lines["target"].unique())
+        table = lines.sort_values("target", kind="stable", key=lambda column: column.map(targets.index))
     return pd.DataFrame(
         [
             {
