@@ -12,10 +12,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
+from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights
 from softprompt.errors import UserError
 from softprompt.report.write import write_report
 from softprompt.runs import Run
-from softprompt.settings import PromptSettings, Settings
+from softprompt.settings import PrefixSettings, PromptSettings, Settings
 from softprompt.training.train import train_pack
 from tests.conftest import ROOT, composed, reseal
 from tests.integration.small_sweep import ANALYSIS
@@ -121,6 +122,31 @@ def test_a_run_starts_from_the_weighted_mean_of_other_tasks(sweep: Path, tmp_pat
     assert again.id == run.id
     (other,) = train_pack([from_mean(own, elsewhere[:1], tmp_path, seed=1)], CONSOLE)
     assert other.id != run.id and torch.equal(other.initial_prompt().matrix, cb[places[0]])
+
+
+def test_a_prefix_starts_from_the_mean_of_prefixes_and_not_of_prompts_and_prefixes(
+    sweep: Path, tmp_path: Path
+) -> None:
+    settings = {
+        task: replace(
+            settings_of(sweep, task),
+            method=PrefixSettings("prefix", None),
+            trainer=replace(settings_of(sweep, task).trainer, max_steps=1),
+            sweep="prefixes",
+            output_root=str(tmp_path),
+        )
+        for task in ("cb", "rte", "copa")
+    }
+    prefixes = {task: train_pack([own], CONSOLE)[0] for task, own in settings.items()}
+    sources, like = [str(prefixes[task].path) for task in ("cb", "copa")], str(prefixes["rte"].path)
+    mean = PromptSettings(init="mean", runs=sources, like=like)
+    (run,) = train_pack([replace(settings["rte"], prompt=mean)], CONSOLE)
+    cb, target, copa = (prefixes[task].best_prompt().matrix for task in ("cb", "rte", "copa"))
+    expected = mean_prompt([cb, copa], similarity_weights([cb, copa], target), len(target))
+    assert run.initial_prompt().method == "prefix" and torch.equal(run.initial_prompt().matrix, expected)
+    mixed = replace(mean, runs=[sources[0], f"{sweep}/copa/text-seed0-*"])
+    with pytest.raises(UserError, match=r"prompt\.runs: some runs hold prefixes .* name runs of one method"):
+        train_pack([replace(settings["rte"], prompt=mixed)], CONSOLE)
 
 
 def test_a_mean_of_prompts_that_are_not_similar_is_refused(sweep: Path, tmp_path: Path) -> None:
