@@ -15,7 +15,7 @@ from tests.conftest import composed, reseal
 from tests.integration.small_sweep import ANALYSIS
 
 QUIET = Console(quiet=True)
-METHODS = ("prompt", "prefix", "autoprompt", "pez")
+METHODS = ("prompt", "residual", "prefix", "autoprompt", "pez")
 
 
 def train(methods: tuple[str, ...], model: Path, data: Path, root: Path) -> None:
@@ -53,6 +53,12 @@ def test_every_method_has_a_line_per_task(methods: Path) -> None:
     assert (table["pairs"] == 1).all() and (table["runs"] == 2).all()
     parameters = dict(zip(table["method"], table["parameters"], strict=True))
     prompt = parameters["prompt"]  # rows · 32; two layers with keys and values of 32 numbers each
+    pairs = pd.read_csv(methods / "analysis/tables/methods_pairs.csv")
+    assert list(pairs["method"]) == list(METHODS[1:])
+    assert (pairs["pairs"] == 4).all() and (pairs["units"] == 4).all()
+    scores = {method: group.mean() for method, group in table.groupby("method")["tuned"]}
+    expected = [100 * (scores[method] - scores["prompt"]) for method in METHODS[1:]]
+    assert pairs["difference"].to_list() == pytest.approx(expected)
     assert (parameters["prefix"], parameters["pez"], parameters["autoprompt"]) == (
         4 * prompt,
         prompt,
@@ -74,7 +80,10 @@ def test_memory_is_shown_where_a_result_has_it(methods: Path) -> None:
         "autoprompt": 2 * 32,
         "prefix": 4 * 128,
     }  # per row; Adam has two each
-    assert of_rte["training_bytes"].to_dict() == {name: 4 * rows * n for name, n in numbers.items()}
+    network = 2 * 32 * 400 + 400 + 3 * 32  # of residual prompt tuning, beside its rows
+    expected = {name: 4 * rows * n for name, n in numbers.items()}
+    expected["residual"] = 4 * (4 * rows * 32 + 4 * network)
+    assert of_rte["training_bytes"].to_dict() == expected
     assert of_cb.loc["pez", ["keys_and_values_bytes", "training_bytes"]].isna().all()
     assert of_cb.drop("pez")[["keys_and_values_bytes", "training_bytes"]].notna().all(axis=None)
     assert table["peak_bytes"].isna().all()  # on a CPU
@@ -102,7 +111,7 @@ def test_discrete_prompts_are_listed_as_texts(methods: Path) -> None:
 
 def test_sections_on_rows_read_no_prefix(methods: Path) -> None:
     norms = pd.read_csv(methods / "analysis/tables/norms.csv")
-    assert set(norms["variant"]) == {"vocab, prompt", "vocab, autoprompt", "vocab, pez"}
+    assert set(norms["variant"]) == {"vocab, prompt", "vocab, residual", "vocab, autoprompt", "vocab, pez"}
 
 
 def test_a_sweep_of_prefixes_alone_has_a_report(

@@ -7,12 +7,11 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from softprompt.analysis.method_words import word_shares
-from softprompt.analysis.scores import steps_to_level_table
-from softprompt.methods.hard import allowed_tokens
+from softprompt.analysis.method_pairs import Trained, method_pairs_table
+from softprompt.analysis.scores import steps_to_level_table, steps_to_reach
 from softprompt.report.drawing import STYLE, Drawing
 from softprompt.report.formatting import format_bytes, format_interval, format_range, format_runs, significant
-from softprompt.report.known_words import TAUGHT, known_words
+from softprompt.report.method_texts import prompt_texts, text_findings, word_findings, word_table
 from softprompt.report.registry import Section, section
 from softprompt.report.sections.scores import score_tables
 from softprompt.report.style import FAINT, colour_of
@@ -21,7 +20,6 @@ from softprompt.settings import AnalysisSettings
 from softprompt.study import METHODS, Study
 
 PANELS_ACROSS = 4  # in the figure
-DISCRETE = ("autoprompt", "pez")
 MEMORY = ("keys_and_values", "training", "peak")  # bytes in a result; earlier versions have none
 
 
@@ -33,8 +31,9 @@ def methods(study: Study, settings: AnalysisSettings) -> Section | None:
     if len(methods) < 2:
         return None
     table = _table(parts)
-    texts = _texts(study)
-    words = _word_table(study)
+    pairs = method_pairs_table(_trained(parts, table))
+    texts = prompt_texts(study)
+    words = word_table(study)
     return Section(
         title="Methods side by side",
         how=(
@@ -50,10 +49,10 @@ def methods(study: Study, settings: AnalysisSettings) -> Section | None:
             "run trained alone on a GPU. Transfer: change in rank accuracy over no prompt on the other tasks, mean over the "
             "pairs; pairs that gain or lose after correction (Holm 1979)."
         ),
-        findings=[*_findings(table), *_word_findings(words), *_text_findings(texts)],
+        findings=[*_findings(table), *_pair_findings(pairs), *word_findings(words), *text_findings(texts)],
         digest=_digest(table),
         drawings={"methods": _figure(table)},
-        tables={"methods": table, "methods_texts": texts, "methods_words": words},
+        tables={"methods": table, "methods_pairs": pairs, "methods_texts": texts, "methods_words": words},
     )
 
 
@@ -88,6 +87,26 @@ def _table(parts: list[Study]) -> pd.DataFrame:
     return table.iloc[sorted(range(len(table)), key=places.__getitem__)].reset_index(drop=True)
 
 
+def _trained(parts: list[Study], table: pd.DataFrame) -> list[Trained]:
+    """What every run came to, with its steps to the task's level, by method."""
+    levels = dict(zip(table["task"], table["level"], strict=True))
+    runs = [
+        Trained(
+            task=label["task"],
+            start=run.settings.prompt,
+            seed=label["seed"],
+            method=run.settings.method.name,
+            optimiser=run.settings.optim,
+            exact_match=result["tuned"]["exact_match"],
+            steps=steps_to_reach(curves.get_group(label["run"]), levels[label["task"]]),
+        )
+        for part in parts
+        for curves in [part.learning_curves.groupby("run")]
+        for run, result, label in zip(part.runs, part.results, part.labels.to_dict("records"), strict=True)
+    ]
+    return sorted(runs, key=lambda run: METHODS.index(run.method))
+
+
 def _transfers(study: Study) -> pd.DataFrame:
     """By source task and variant, what the prompts change on the other tasks, in points of rank accuracy.
 
@@ -112,39 +131,6 @@ def _transfers(study: Study) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def _texts(study: Study) -> pd.DataFrame:
-    """The texts that discrete prompts are."""
-    lines = [
-        {
-            **{name: label[name] for name in ("task", "variant", "run")},
-            "text": result["text"]["text"],
-            "exact_match": result["tuned"]["exact_match"],
-            "same_tokens": result["text"]["same_tokens"],
-            "exact_match_as_text": result["text"]["exact_match"],
-        }
-        for result, label in zip(study.results, study.labels.to_dict("records"), strict=True)
-        if "text" in result
-    ]
-    columns = ["task", "variant", "run", "text", "exact_match", "same_tokens", "exact_match_as_text"]
-    return pd.DataFrame(lines, columns=columns)
-
-
-def _word_table(study: Study) -> pd.DataFrame:
-    """`word_shares` of all variants with rows, if the model's folder tells which words it was taught."""
-    taught = {task: words for task, words in known_words(study)[TAUGHT].items() if task in study.targets}
-    if study.holds_prefixes or not taught:
-        return pd.DataFrame()
-    answers = [answer for target in study.targets.values() for answer in target.task.verbalizers]
-    allowed = {token for token in allowed_tokens(study.backbone, answers).tolist() if study.is_word(token)}
-    words = [
-        (label["variant"], label["task"], allowed & set(tokens))
-        for label, tokens in zip(study.labels.to_dict("records"), study.nearest, strict=True)
-    ]
-    return word_shares(
-        words, {task: allowed & set(of_task) for task, of_task in taught.items()}, len(allowed)
-    )
-
-
 def _findings(table: pd.DataFrame) -> Iterator[str]:
     for method, group in table.groupby("method", sort=False):
         reached = group["median_steps_to_level"]
@@ -160,29 +146,13 @@ def _findings(table: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _word_findings(words: pd.DataFrame) -> Iterator[str]:
-    tried = f", not corrected for {len(words)} tries" if len(words) > 1 else ""
-    for row in words.to_dict("records"):
+def _pair_findings(pairs: pd.DataFrame) -> Iterator[str]:
+    for row in pairs.to_dict("records"):
         yield (
-            f"From {row['variant']}, {row['own']:.0%} of the different words of a prompt (of a soft prompt, of the tokens "
-            f"nearest to its rows) are words that the model was taught for the task ({row['lowest']:.0%} to "
-            f"{row['highest']:.0%} by task); {row['others']:.0%} are such words of another task, and by chance it would be "
-            f"{row['chance']:.0%} (p={row['p']:.3f} by exchanging the tasks{tried}; smallest possible "
-            f"{row['smallest_p']:.3f}; {row['runs']} prompts)."
-        )
-
-
-def _text_findings(texts: pd.DataFrame) -> Iterator[str]:
-    if len(texts):
-        changed = texts[~texts["same_tokens"].astype(bool)]
-        yield (
-            f"Written as a text and read by the tokenizer again, {len(changed)} of {len(texts)} discrete prompts become other "
-            "tokens"
-            + (
-                f"; they score {format_range(changed['exact_match_as_text'], '.1%')}."
-                if len(changed)
-                else "."
-            )
+            f"Beside prompt tuning's run of the same task, start and seed, {row['method']} reaches the level in fewer steps in "
+            f"{row['sooner']} of {row['pairs']} pairs and in more in {row['later']} (p={row['p_steps']:.3f}); its exact match is "
+            f"{row['difference']:+z.1f} points higher on average (p={row['p_difference']:.3f}; both by flipping the signs of "
+            f"{row['units']} pairs of task and seed, corrected for {2 * len(pairs)} tests)."
         )
 
 
