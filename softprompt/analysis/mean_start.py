@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from softprompt.analysis.holm import holm
 from softprompt.analysis.prompt_transfer import Outcome, score_difference
 from softprompt.analysis.sign_flips import sign_flip_p
 
@@ -57,7 +58,8 @@ def mean_start_tests(starts: list[MeanStart]) -> pd.DataFrame:
     Returns:
         One line per `other` and `score` (before, after, steps). `difference`: in points, mean over the `units`, the pairs of runs
         of one target and seed; for steps NaN. `better`, `worse`: for how many of them the mean scores higher and lower, or is
-        sooner and later. `p`: two-sided, by flipping the signs of the units' differences, for steps of better and worse.
+        sooner and later. `p`: two-sided, by flipping the signs of the units' differences, for steps of better and worse;
+        `p_holm`: corrected over the lines.
     """
     lines = []
     for other in (INSTRUCTION, MOST_SIMILAR, EQUAL_WEIGHTS):
@@ -76,7 +78,8 @@ def mean_start_tests(starts: list[MeanStart]) -> pd.DataFrame:
                     "p": sign_flip_p(values),
                 }
             )
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    return table.assign(p_holm=holm(list(table["p"])))
 
 
 def _having(starts: list[MeanStart], other: str) -> list[MeanStart]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from softprompt.analysis.readings import holm
+from softprompt.analysis.holm import holm
 from softprompt.analysis.sign_flips import sign_flip_p
 
 
@@ -34,9 +34,9 @@ def method_pairs_table(runs: Sequence[Trained], reference: str = "prompt") -> pd
 
     Returns:
         One line per method that has pairs. `sooner`, `later`: pairs in which the method takes fewer or more steps to the
-        level; `difference`: its exact match less the reference's, mean over the pairs in points. `p_steps` and
-        `p_difference` are two-sided, by flipping the signs of the units; a unit is a task with a seed, and its value the
-        mean over its pairs. Both are corrected over all p of the table (Holm 1979).
+        level; `difference`: its exact match less the reference's, mean over the pairs in points. `p, steps`
+        and `p, difference` are two-sided, by flipping the signs of the units; a unit is a task with a seed, and its value
+        the mean over its pairs. `p_holm, ...` are corrected over all p of the table.
     """
     lines = []
     for method in dict.fromkeys(run.method for run in runs):
@@ -60,15 +60,15 @@ def method_pairs_table(runs: Sequence[Trained], reference: str = "prompt") -> pd
                 "units": len(units),
                 "sooner": signs.count(1),
                 "later": signs.count(-1),
-                "p_steps": sign_flip_p(values[:, 0]),
+                "p, steps": sign_flip_p(values[:, 0]),
                 "difference": float(np.mean([d for unit in units.values() for _, d in unit])),
-                "p_difference": sign_flip_p(values[:, 1]),
+                "p, difference": sign_flip_p(values[:, 1]),
             }
         )
     table = pd.DataFrame(lines)
     if lines:
-        corrected = holm([*table["p_steps"], *table["p_difference"]])
-        table["p_steps"], table["p_difference"] = corrected[: len(table)], corrected[len(table) :]
+        corrected = holm([*table["p, steps"], *table["p, difference"]])
+        table["p_holm, steps"], table["p_holm, difference"] = corrected[: len(table)], corrected[len(table) :]
     return table
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from softprompt.analysis.holm import holm
 from softprompt.analysis.intervals import interval_over_runs
 from softprompt.analysis.precision import against_chance, shuffles
 
@@ -36,16 +37,6 @@ def functional_words(
 def list_precision(words: Sequence[int], true: Collection[int]) -> float:
     """The share of a list's words that are true. 0 for an empty list: a reading that says nothing finds nothing."""
     return float(np.isin(words, list(true)).mean()) if len(words) else 0.0
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p corrected for the number of tests (Holm 1979): the chance of any false rejection stays below the level."""
-    order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    stepped = np.minimum(np.maximum.accumulate(np.asarray(p, float)[order] * factors), 1.0)
-    corrected = np.empty(len(p))
-    corrected[order] = stepped
-    return [float(value) for value in corrected]
 
 
 def readings_table(

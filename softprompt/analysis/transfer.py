@@ -7,8 +7,8 @@ import pandas as pd
 from jaxtyping import Bool
 
 from softprompt.analysis.copies import first_of_each
+from softprompt.analysis.holm import holm
 from softprompt.analysis.intervals import mean_interval, p_of_mean
-from softprompt.analysis.readings import holm
 
 LEVEL = 0.05  # of corrected p
 

@@ -26,7 +26,8 @@ SOURCE = "weighted mean"
 HOW = (
     "The weighted mean (prompt=mean) is over the other tasks' prompts; their weights are their similarities to the target's prompt, "
     "of one seed. It is compared with the most similar of these prompts as a start and, before tuning, with their mean with equal "
-    "weights. p are by exchanging the two starts within pairs of target and seed; the seeds of a target share its examples, and the p are not corrected for their number."
+    "weights. p are by exchanging the two starts within pairs of target and seed, corrected for all tests of the mean "
+    "(Holm 1979); the seeds of a target share its examples."
 )
 
 
@@ -127,21 +128,22 @@ def mean_findings(means: Means) -> Iterator[str]:
             before, after, steps = tests
             yield (
                 f"Tuned, the weighted mean is {_verdict(after)} {_named(other)}: {after['difference']:+z.1f} points, mean over "
-                f"targets (p={after['p']:.3f}); before tuning {before['difference']:+z.1f} (p={before['p']:.3f}). It is sooner in "
-                f"{steps['better']} and later in {steps['worse']} of {steps['units']} pairs (p={steps['p']:.3f})."
+                f"targets (corrected p={after['p_holm']:.3f}); before tuning {before['difference']:+z.1f} "
+                f"(corrected p={before['p_holm']:.3f}). It is sooner in {steps['better']} and later in {steps['worse']} of "
+                f"{steps['units']} pairs (corrected p={steps['p_holm']:.3f})."
             )
     (null,) = means.tests[means.tests["other"] == EQUAL_WEIGHTS].to_dict("records")
     of_null = means.table[means.table["other"] == EQUAL_WEIGHTS]
     weights = format_range(means.weights["weight"], ".2f")
     yield (
         f"Null: the mean with equal weights scores {of_null['other_before'].mean():.1f}% before tuning, and with weights by similarity "
-        f"({weights}) {of_null['before'].mean():.1f}%: {null['difference']:+z.1f} points (p={null['p']:.3f}). "
+        f"({weights}) {of_null['before'].mean():.1f}%: {null['difference']:+z.1f} points (corrected p={null['p_holm']:.3f}). "
         f"{_of_weights(null)}"
     )
 
 
 def _verdict(test: Mapping[Hashable, Any]) -> str:
-    if test["p"] >= LEVEL:
+    if test["p_holm"] >= LEVEL:
         return "not told apart from"
     return "better than" if test["difference"] > 0 else "worse than"
 
@@ -151,7 +153,7 @@ def _named(other: str) -> str:
 
 
 def _of_weights(null: Mapping[Hashable, Any]) -> str:
-    if null["p"] >= LEVEL:
+    if null["p_holm"] >= LEVEL:
         return "The weights are not shown to add anything."
     return f"The weights make the mean {'better' if null['difference'] > 0 else 'worse'}."
 

@@ -19,9 +19,10 @@ def test_steps_and_scores_are_compared_by_seed_with_exact_p() -> None:
     prefix = runs_of("prefix", [4, 8, 8, 64], [0.6, 0.5, 0.7, 0.6])
     (line,) = method_pairs_table([*prompt, *prefix]).to_dict("records")
     assert (line["pairs"], line["units"], line["sooner"], line["later"]) == (4, 4, 3, 0)
-    # Signs 1, 0, 1, 1: 4 of 16 flips are as far from 0. Differences 10, 0, 20, 10: the same 4. Both are multiplied by 2.
-    assert line["p_steps"] == pytest.approx(2 * 4 / 16)
-    assert line["p_difference"] == pytest.approx(2 * 4 / 16)
+    # Signs 1, 0, 1, 1: 4 of 16 flips are as far from 0. Differences 10, 0, 20, 10: the same 4. Holm's factor of both is 2.
+    assert line["p, steps"] == pytest.approx(4 / 16)
+    assert line["p_holm, steps"] == pytest.approx(2 * 4 / 16)
+    assert line["p_holm, difference"] == pytest.approx(2 * 4 / 16)
     assert line["difference"] == pytest.approx(10.0)
 
 
@@ -29,7 +30,7 @@ def test_two_runs_that_never_reach_the_level_are_equally_soon() -> None:
     (line,) = method_pairs_table(
         [*runs_of("prompt", [np.inf], [0.5]), *runs_of("pez", [np.inf], [0.5])]
     ).to_dict("records")
-    assert (line["sooner"], line["later"], line["p_steps"], line["p_difference"]) == (0, 0, 1.0, 1.0)
+    assert (line["sooner"], line["later"], line["p, steps"], line["p, difference"]) == (0, 0, 1.0, 1.0)
 
 
 def test_starts_of_one_seed_are_one_unit() -> None:

@@ -108,13 +108,13 @@ def test_a_weighted_mean_is_judged_beside_other_starts_and_equal_weights(equal: 
         MeanStart(
             "cb", seed, right(10, 2.0), {INSTRUCTION: right(4), MOST_SIMILAR: right(10 + seed % 2)}, right(equal).before
         )
-        for seed in range(6)
+        for seed in range(10)
     ]  # fmt: skip
     weights = pd.DataFrame({"weight": [0.25, 0.75]})
     means = Means(mean_start_table(starts), mean_start_tests(starts), weights)
     scores, instruction, similar, null = mean_findings(means)
     assert "scores 50% before tuning and 60.0% tuned" in scores
     assert "is better than the instruction as a start: +30.0 points" in instruction
-    assert "sooner in 6 and later in 0 of 6 pairs (p=0.031)" in instruction  # 2 of 2⁶ flips
+    assert "sooner in 10 and later in 0 of 10 pairs (corrected p=0.014)" in instruction  # 7 · 2 of 2¹⁰ flips
     assert "is not told apart from the most similar task's prompt: -2.5 points" in similar
     assert "weights by similarity (0.25 to 0.75) 50.0%" in null and null.endswith(verdict)

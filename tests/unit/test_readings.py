@@ -5,7 +5,6 @@ import pytest
 from softprompt.analysis.precision import SHUFFLES, against_chance, shuffles
 from softprompt.analysis.readings import (
     functional_words,
-    holm,
     list_precision,
     readings_table,
     word_matrix,
@@ -23,12 +22,6 @@ def test_shuffles_keep_the_number_of_taught_words():
 def test_chance_by_hand():
     result = against_chance(0.5, np.array([0.0, 0.25, 0.5, 1.0]))
     assert result == {"chance": 0.4375, "chance_high": pytest.approx(0.9625), "p": 3 / 5}
-
-
-def test_holm_by_hand():
-    # 0.01 · 4; 0.02 · 3; 0.03 · 2, which is not below the one before; 0.5 · 1
-    assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_precision_of_a_list():

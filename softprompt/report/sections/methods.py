@@ -150,9 +150,9 @@ def _pair_findings(pairs: pd.DataFrame) -> Iterator[str]:
     for row in pairs.to_dict("records"):
         yield (
             f"Beside prompt tuning's run of the same task, start and seed, {row['method']} reaches the level in fewer steps in "
-            f"{row['sooner']} of {row['pairs']} pairs and in more in {row['later']} (p={row['p_steps']:.3f}); its exact match is "
-            f"{row['difference']:+z.1f} points higher on average (p={row['p_difference']:.3f}; both by flipping the signs of "
-            f"{row['units']} pairs of task and seed, corrected for {2 * len(pairs)} tests)."
+            f"{row['sooner']} of {row['pairs']} pairs and in more in {row['later']} (corrected p={row['p_holm, steps']:.3f}); its exact match is "
+            f"{row['difference']:+z.1f} points higher on average (corrected p={row['p_holm, difference']:.3f}; both by flipping the signs of "
+            f"{row['units']} pairs of task and seed, for {2 * len(pairs)} tests)."
         )
 
 
