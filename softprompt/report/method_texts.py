@@ -45,16 +45,20 @@ def word_table(study: Study) -> pd.DataFrame:
 
 
 def word_findings(words: pd.DataFrame) -> Iterator[str]:
-    """A sentence per variant of `word_table`."""
+    """All variants of `word_table` in one sentence."""
+    if words.empty:
+        return
+    of_variants = "; ".join(
+        f"{row['variant']}: {row['own']:.0%}, of another task {row['others']:.0%} (p={row['p']:.3f})"
+        for row in words.to_dict("records")
+    )
     tried = f", not corrected for {len(words)} tries" if len(words) > 1 else ""
-    for row in words.to_dict("records"):
-        yield (
-            f"From {row['variant']}, {row['own']:.0%} of the different words of a prompt (of a soft prompt, of the tokens "
-            f"nearest to its rows) are words that the model was taught for the task ({row['lowest']:.0%} to "
-            f"{row['highest']:.0%} by task); {row['others']:.0%} are such words of another task, and by chance it would be "
-            f"{row['chance']:.0%} (p={row['p']:.3f} by exchanging the tasks{tried}; smallest possible "
-            f"{row['smallest_p']:.3f}; {row['runs']} prompts)."
-        )
+    yield (
+        "Words that the model was taught for the task, as a share of the different words of a prompt (of a soft prompt, of the "
+        f"tokens nearest to its rows), and the share of words taught for another task. {of_variants}. By chance it would be "
+        f"{format_range(words['chance'])}. p are by exchanging the tasks{tried}; the smallest possible is "
+        f"{words['smallest_p'].min():.3f}."
+    )
 
 
 def text_findings(texts: pd.DataFrame) -> Iterator[str]:

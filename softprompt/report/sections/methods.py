@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from softprompt.analysis.method_pairs import Trained, method_pairs_table
 from softprompt.analysis.scores import steps_to_level_table, steps_to_reach
 from softprompt.report.drawing import STYLE, Drawing
-from softprompt.report.formatting import format_bytes, format_interval, format_range, format_runs, significant
+from softprompt.report.formatting import format_bytes, format_interval, format_range
 from softprompt.report.method_texts import prompt_texts, text_findings, word_findings, word_table
 from softprompt.report.registry import Section, section
 from softprompt.report.sections.scores import score_tables
@@ -20,7 +20,8 @@ from softprompt.settings import AnalysisSettings
 from softprompt.study import METHODS, Study
 
 PANELS_ACROSS = 4  # in the figure
-MEMORY = ("keys_and_values", "training", "peak")  # bytes in a result; earlier versions have none
+# Columns of memory by their key in a result. Results of earlier versions have none.
+MEMORY = {"in front": "keys_and_values", "training": "training", "peak": "peak"}
 
 
 @section(place=15, needs_rows=False)
@@ -64,13 +65,13 @@ def _table(parts: list[Study]) -> pd.DataFrame:
         [
             {**{name: label[name] for name in ("task", "variant")}, "method": run.settings.method.name}
             | {"parameters": result.get("parameters")}
-            | {f"{name}_bytes": result.get("memory", {}).get(name) for name in MEMORY}
+            | {f"{name}_bytes": result.get("memory", {}).get(name) for name in MEMORY.values()}
             for part in parts
             for run, result, label in zip(
                 part.runs, part.results, part.labels.to_dict("records"), strict=True
             )
         ]
-    ).astype({f"{name}_bytes": float for name in MEMORY})
+    ).astype({f"{name}_bytes": float for name in MEMORY.values()})
     transfers = pd.concat([_transfers(part) for part in parts], ignore_index=True)
     keys = ["task", "variant"]
     reached = steps[[*keys, "level", "runs_at_level", "median_steps_to_level", "median_seconds_to_level"]]
@@ -132,28 +133,27 @@ def _transfers(study: Study) -> pd.DataFrame:
 
 
 def _findings(table: pd.DataFrame) -> Iterator[str]:
-    for method, group in table.groupby("method", sort=False):
-        reached = group["median_steps_to_level"]
-        sooner = (
-            f"{reached.min():.0f} to {reached.max():.0f}"
-            if np.isfinite(reached).all()
-            else "not always reached"
-        )
-        yield (
-            f"Method {method}: exact match {format_range(group['tuned'], '.1%')}, with "
-            f"{group['parameters'].min():,.0f} to {group['parameters'].max():,.0f} trainable parameters; median steps to the "
-            f"level: {sooner}."
-        )
+    ranges = "; ".join(
+        f"{method} {format_range(group['tuned'], '.1%')}"
+        for method, group in table.groupby("method", sort=False)
+    )
+    yield f"Exact match, means from the lowest to the highest of tasks and starts: {ranges}."
 
 
 def _pair_findings(pairs: pd.DataFrame) -> Iterator[str]:
-    for row in pairs.to_dict("records"):
-        yield (
-            f"Beside prompt tuning's run of the same task, start and seed, {row['method']} reaches the level in fewer steps in "
-            f"{row['sooner']} of {row['pairs']} pairs and in more in {row['later']} (corrected p={row['p_holm, steps']:.3f}); its exact match is "
-            f"{row['difference']:+z.1f} points higher on average (corrected p={row['p_holm, difference']:.3f}; both by flipping the signs of "
-            f"{row['units']} pairs of task and seed, for {2 * len(pairs)} tests)."
-        )
+    """All methods in one sentence."""
+    if pairs.empty:
+        return
+    of_methods = "; ".join(
+        f"{row['method']}: fewer steps in {row['sooner']} of {row['pairs']} pairs, more in {row['later']} "
+        f"(p={row['p_holm, steps']:.3f}), exact match {row['difference']:+z.1f} points (p={row['p_holm, difference']:.3f})"
+        for row in pairs.to_dict("records")
+    )
+    yield (
+        "Steps to the level and exact match, compared with prompt tuning's run of the same task, start and seed. "
+        f"{of_methods}. p are by flipping the signs of {format_range(pairs['units'], '.0f')} pairs of task and seed, and are "
+        f"corrected for {2 * len(pairs)} tests."
+    )
 
 
 def _digest(table: pd.DataFrame) -> pd.DataFrame:
@@ -165,26 +165,25 @@ def _digest(table: pd.DataFrame) -> pd.DataFrame:
                 "exact match": f"{row['tuned']:.1%}",
                 "95% interval": format_interval(100 * row["low"], 100 * row["high"], ".0f"),
                 "parameters": f"{row['parameters']:,.0f}",
-                "in front": format_bytes(row["keys_and_values_bytes"]),
-                "training": format_bytes(row["training_bytes"]),
-                "peak": format_bytes(row["peak_bytes"]),
-                "steps to level": _cost(row["median_steps_to_level"]),
-                "seconds to level": _cost(row["median_seconds_to_level"]),
+                **{name: format_bytes(row[f"{key}_bytes"]) for name, key in MEMORY.items()},
+                "steps to level": _cost(row["median_steps_to_level"], ".0f"),
+                "seconds to level": _cost(row["median_seconds_to_level"], ".1f"),
                 "runs at level": f"{row['runs_at_level']} of {row['runs']}",
-                "transfer": f"{row['transfer']:+z.1f} ({row['pairs_gain']} gain, {row['pairs_lose']} lose, of {row['pairs']:.0f})"
+                "transfer": f"{row['transfer']:+z.1f}" if row["pairs"] > 0 else "–",
+                "gain, lose": f"{row['pairs_gain']}, {row['pairs_lose']} of {row['pairs']:.0f}"
                 if row["pairs"] > 0
                 else "–",
-                "runs": format_runs(row["runs"], row["distinct_runs"]),
                 "n": row["n"],
             }
             for row in table.astype({"pairs_gain": "Int64", "pairs_lose": "Int64"}).to_dict("records")
         ]
     )
-    return digest if table["peak_bytes"].notna().any() else digest.drop(columns="peak")
+    unknown = [name for name, key in MEMORY.items() if table[f"{key}_bytes"].isna().all()]
+    return digest.drop(columns=unknown)
 
 
-def _cost(value: float) -> str:
-    return significant(value, 2) if np.isfinite(value) else "not reached"
+def _cost(value: float, spec: str) -> str:
+    return f"{value:{spec}}" if np.isfinite(value) else "not reached"
 
 
 @rc_context(STYLE)
