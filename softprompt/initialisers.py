@@ -187,6 +187,10 @@ def mean(request: Request) -> Start:
 
 def _start_from(path: Path, request: Request) -> Start:
     stored = read_stored(path, request.backbone, request.method)
+    if stored.is_prefix and request.settings.length is not None:
+        raise UserError(
+            f"prompt.length={request.settings.length}: {path} holds a prefix, which is taken as it is; leave prompt.length out"
+        )
     rows = len(stored.matrix)
     repeated = _repeat(list(range(rows)), request.settings.length or rows)
     return Start(stored.matrix[repeated], is_prefix=stored.is_prefix)

@@ -14,12 +14,13 @@ from softprompt.analysis.sign_flips import sign_flip_p
 class Trained:
     """What a run came to.
 
-    `start` and `optimiser` are whatever tells them apart. `steps` is the first evaluated step at the task's level;
-    infinite if the run did not reach it. `exact_match` is a share.
+    `method` names it; `setting` is all else that a run and its partner have in common, but task and seed: start, data,
+    epochs. `setting` and `optimiser` are whatever tells them apart. `steps` is the first evaluated step at the task's
+    level; infinite if the run did not reach it. `exact_match` is a share.
     """
 
     task: str
-    start: object
+    setting: object
     seed: int
     method: str
     optimiser: object
@@ -28,13 +29,14 @@ class Trained:
 
 
 def method_pairs_table(runs: Sequence[Trained], reference: str = "prompt") -> pd.DataFrame:
-    """Each method against the reference, in pairs of runs with the same task, start and seed.
+    """Each method against the reference, in pairs of runs with the same task, setting and seed.
 
     If the reference has several runs there (a sweep over learning rates), the one with the same optimiser is taken.
 
     Returns:
-        One line per method that has pairs. `sooner`, `later`: pairs in which the method takes fewer or more steps to the
-        level; `difference`: its exact match less the reference's, mean over the pairs in points. `p, steps`
+        One line per method that has pairs. `without`: its runs that have no partner. `sooner`, `later`: pairs in which the
+        method takes fewer or more steps to the level; `difference`: its exact match less the reference's in points, mean
+        over the units. `p, steps`
         and `p, difference` are two-sided, by flipping the signs of the units; a unit is a task with a seed, and its value
         the mean over its pairs. `p_holm, ...` are corrected over all p of the table.
     """
@@ -57,11 +59,12 @@ def method_pairs_table(runs: Sequence[Trained], reference: str = "prompt") -> pd
             {
                 "method": method,
                 "pairs": len(found),
+                "without": len(pairs) - len(found),
                 "units": len(units),
                 "sooner": signs.count(1),
                 "later": signs.count(-1),
                 "p, steps": sign_flip_p(values[:, 0]),
-                "difference": float(np.mean([d for unit in units.values() for _, d in unit])),
+                "difference": float(values[:, 1].mean()),
                 "p, difference": sign_flip_p(values[:, 1]),
             }
         )
@@ -78,7 +81,7 @@ def _partner(run: Trained, runs: Sequence[Trained], reference: str) -> Trained |
         other
         for other in runs
         if other.method == reference
-        and (other.task, other.start, other.seed) == (run.task, run.start, run.seed)
+        and (other.task, other.setting, other.seed) == (run.task, run.setting, run.seed)
     ]
     if len(beside) > 1:
         beside = [other for other in beside if other.optimiser == run.optimiser]

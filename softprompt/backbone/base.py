@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from softprompt.console import show_control_characters
 from softprompt.data.batch import Batch
 from softprompt.data.examples import check_ids
+from softprompt.errors import UserError
 from softprompt.files import sha256
 
 HASHED_ROWS = 256  # of the embedding table, evenly spaced
@@ -94,12 +95,21 @@ class Backbone(ABC):
 
         Its first row is that of the beginning-of-sequence token, if the model needs it; then come n rows, one per row.
         A row of D numbers has the keys of all heads of the first layer, their values, the keys of the second layer, and so on.
+
+        Raises:
+            UserError: a layer keeps only the last positions (sliding-window attention), and the prompt has more.
         """
+        rows = self.behind_bos(prompt)
         parts = [
             part[0].transpose(0, 1).flatten(1)  # [1, H, n, e] -> [n, H·e]
-            for layer in self._cache_of(self.behind_bos(prompt)[None]).layers
+            for layer in self._cache_of(rows[None]).layers
             for part in (layer.keys, layer.values)
         ]
+        if (kept := min(len(part) for part in parts)) < len(rows):
+            raise UserError(
+                f"method=prefix: a layer of {self.id} keeps keys and values of only {kept} positions, and the prompt has "
+                f"{len(rows)} rows; use a smaller prompt.length"
+            )
         return torch.cat(parts, 1).float().cpu()
 
     def split_prefix(

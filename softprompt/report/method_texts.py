@@ -54,9 +54,9 @@ def word_findings(words: pd.DataFrame) -> Iterator[str]:
     )
     tried = f", not corrected for {len(words)} tries" if len(words) > 1 else ""
     yield (
-        "Words that the model was taught for the task, as a share of the different words of a prompt (of a soft prompt, of the "
-        f"tokens nearest to its rows), and the share of words taught for another task. {of_variants}. By chance it would be "
-        f"{format_range(words['chance'])}. p are by exchanging the tasks{tried}; the smallest possible is "
+        "The share of a prompt's different words (of a soft prompt, of the tokens nearest to its rows) that the model was "
+        f"taught for the task. {of_variants}. By chance it would be {format_range(words['chance'])}. "
+        f"{words['runs'].sum()} prompts; p are by exchanging the tasks{tried}; the smallest possible is "
         f"{words['smallest_p'].min():.3f}."
     )
 

@@ -14,12 +14,14 @@ def run_memory(method: Method, state: RunState) -> dict[str, int | None]:
     Returns:
         `keys_and_values`: what stands in front of a text, in all layers, in the dtype of the weights, once for all texts; None
         if the model has no such cache. `training`: the trained values, their gradient, and what the optimiser keeps of
-        them; None without a step. `peak`: see `RunState.peak_memory`.
+        them; None without a step. `peak`: the most memory in a step, beyond the frozen weights; None unless all steps were
+        measured (`PeakMemory`).
     """
+    steps = state.order.total_steps
     return {
         "keys_and_values": _cache_bytes(method.view, len(state.initial.matrix)),
-        "training": _training_bytes(state) if state.order.total_steps else None,
-        "peak": state.peak_memory,
+        "training": _training_bytes(state) if steps else None,
+        "peak": state.peak_memory if 0 < steps == state.measured_steps else None,
     }
 
 

@@ -42,9 +42,8 @@ class RunState:
         default_factory=dict
     )  # from a checkpoint or the fit before, for the next optimiser
     dtype: str = "float32"  # of the frozen weights, from the run's first step to its last
-    peak_memory: int | None = (
-        None  # bytes in a step, beyond the frozen weights, if it was measured (`PeakMemory`)
-    )
+    peak_memory: int = 0  # the most bytes in a measured step, beyond the frozen weights (`PeakMemory`)
+    measured_steps: int = 0  # how many steps were measured
 
     @staticmethod
     def start(initial: SoftPrompt, values: Tensor, order: DataOrder, dtype: str = "float32") -> "RunState":

@@ -27,7 +27,9 @@ def state_of(claim: Claim, shared: Shared, say: Callable[[str], None]) -> RunSta
         method = settings.method.name
         initial = initial_prompt(settings.prompt, shared.backbone, settings.task, settings.seed, method)
         start = shared.method.start(initial)
-        values = shared.method.values(start, seeded(settings.task.name, settings.seed))
+        # Other random numbers than those of the start, which may be random rows.
+        generator = seeded(f"{settings.task.name} {settings.method.name}", settings.seed)
+        values = shared.method.values(start, generator)
         state = RunState.start(start, values, shared.data.new_order(settings.seed), shared.dtype)
         step = "" if settings.optim.lr else f"; optim.lr={learning_rate(settings.optim, shared.method)}"
         say(f"{path}: {len(start.matrix)} rows from {settings.prompt.init}{step}")

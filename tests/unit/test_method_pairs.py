@@ -49,3 +49,23 @@ def test_of_several_learning_rates_the_same_is_compared() -> None:
     (line,) = method_pairs_table([*prompt, *runs_of("residual", [4], [0.6], "0.1")]).to_dict("records")
     assert line["difference"] == pytest.approx(30.0)
     assert method_pairs_table([*prompt, *runs_of("residual", [4], [0.6], "1")]).empty
+
+
+def test_a_unit_counts_once_however_many_pairs_it_has() -> None:
+    """Unit means +40, +40 and -19 points; the last unit has ten pairs."""
+    pairs = []
+    for seed, settings, difference in [(0, 1, 0.4), (1, 1, 0.4), (2, 10, -0.19)]:
+        for setting in range(settings):
+            pairs.append(Trained("cb", setting, seed, "prompt", None, 0.5, 4.0))
+            pairs.append(Trained("cb", setting, seed, "prefix", None, 0.5 + difference, 4.0))
+    (line,) = method_pairs_table(pairs).to_dict("records")
+    assert (line["pairs"], line["units"]) == (12, 3)
+    assert line["difference"] == pytest.approx((40 + 40 - 19) / 3)
+    assert line["p, difference"] == pytest.approx(4 / 8)
+
+
+def test_a_run_of_another_setting_is_no_partner() -> None:
+    short = [Trained("cb", "2 epochs", 0, "prompt", None, 0.5, 4.0)]
+    long = [Trained("cb", f"{epochs} epochs", 0, "prefix", None, 0.5, 4.0) for epochs in (2, 6)]
+    (line,) = method_pairs_table([*short, *long]).to_dict("records")
+    assert (line["pairs"], line["without"]) == (1, 1)

@@ -6,10 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PrefixTuningConfig, get_peft_model
 from torch.nn import functional as F
+from transformers import AutoModelForCausalLM
 
 from softprompt.backbone import Backbone
+from softprompt.backbone import make_backbone as wrap
 from softprompt.data.batch import Batch
-from tests.conftest import BACKBONES, make_backbone
+from softprompt.errors import UserError
+from tests.architectures.tiny import tiny_config
+from tests.conftest import BACKBONES, make_backbone, make_tokenizer
 from tests.unit.test_backbone import random_prompts, random_sequences
 
 
@@ -83,3 +87,15 @@ def test_prefixes_of_a_pack_do_not_meet(backbone: Backbone) -> None:
         for pair, i in zip(pairs, [2, 0, 1], strict=True)
     ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_a_prefix_may_not_be_longer_than_the_window_of_a_layer() -> None:
+    model = AutoModelForCausalLM.from_config(tiny_config("gemma2")).eval()  # one layer sees 8 positions
+    backbone = wrap(model, make_tokenizer(), "tiny", None)
+    (prompt,) = random_prompts(0, [7], backbone.width)
+    assert len(backbone.keys_and_values(prompt)) == 7
+    (longer,) = random_prompts(0, [20], backbone.width)
+    with pytest.raises(
+        UserError, match=r"keeps keys and values of only \d positions, and the prompt has 20 rows"
+    ):
+        backbone.keys_and_values(longer)

@@ -130,8 +130,20 @@ def test_the_peak_is_the_highest_of_the_steps_beyond_the_weights(
         callback.on_train_batch_end(trainer, module)
         allocated["peak"] = max(allocated["peak"], weights + of_evaluation)
     measured = device == "cuda" and runs == 1
-    assert [run.peak_memory for run in module.runs] == [3000 if measured else None] * runs
+    known = (3000, 3) if measured else (0, 0)
+    assert [(run.peak_memory, run.measured_steps) for run in module.runs] == [known] * runs
     state = module.runs[0].state_dict({})
-    assert RunState.from_state_dict(state).peak_memory == (3000 if measured else None)
-    del state["peak_memory"]  # a checkpoint of an earlier version
-    assert RunState.from_state_dict(state).peak_memory is None
+    again = RunState.from_state_dict(state)
+    assert (again.peak_memory, again.measured_steps) == known
+    del state["peak_memory"], state["measured_steps"]  # a checkpoint of an earlier version
+    assert RunState.from_state_dict(state).measured_steps == 0
+
+
+@pytest.mark.parametrize(("measured", "peak"), [(3, 5000), (2, None), (0, None)])
+def test_the_peak_is_unknown_unless_every_step_was_measured(measured: int, peak: int | None) -> None:
+    """A run of a pack whose other runs have ended trains its last steps alone."""
+    backbone = make_backbone("gpt2")
+    method = make_method(PrefixSettings("prefix", None), backbone, task())
+    state = state_of(method, backbone, steps=3)
+    state.peak_memory, state.measured_steps = 5000 if measured else 0, measured
+    assert run_memory(method, state)["peak"] == peak

@@ -7,10 +7,11 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from softprompt.analysis.method_pairs import Trained, method_pairs_table
-from softprompt.analysis.scores import steps_to_level_table, steps_to_reach
+from softprompt.analysis.method_pairs import method_pairs_table
+from softprompt.analysis.scores import steps_to_level_table
 from softprompt.report.drawing import STYLE, Drawing
 from softprompt.report.formatting import format_bytes, format_interval, format_range
+from softprompt.report.method_runs import pair_findings, trained_runs
 from softprompt.report.method_texts import prompt_texts, text_findings, word_findings, word_table
 from softprompt.report.registry import Section, section
 from softprompt.report.sections.scores import score_tables
@@ -21,7 +22,7 @@ from softprompt.study import METHODS, Study
 
 PANELS_ACROSS = 4  # in the figure
 # Columns of memory by their key in a result. Results of earlier versions have none.
-MEMORY = {"in front": "keys_and_values", "training": "training", "peak": "peak"}
+MEMORY = {"memory in front": "keys_and_values", "training memory": "training", "peak memory": "peak"}
 
 
 @section(place=15, needs_rows=False)
@@ -32,7 +33,7 @@ def methods(study: Study, settings: AnalysisSettings) -> Section | None:
     if len(methods) < 2:
         return None
     table = _table(parts)
-    pairs = method_pairs_table(_trained(parts, table))
+    pairs = method_pairs_table(trained_runs(parts, dict(zip(table["task"], table["level"], strict=True))))
     texts = prompt_texts(study)
     words = word_table(study)
     return Section(
@@ -44,13 +45,13 @@ def methods(study: Study, settings: AnalysisSettings) -> Section | None:
             "Shin et al. 2020) or by projection of rows (PEZ, Wen et al. 2023). Scores and their intervals are those of the "
             "section on scores. Level: 95% of the best exact match of any run of the task; steps and seconds until then "
             "are medians over runs, and the seconds contain the evaluations. A step of the search costs a forward for every token "
-            "that it tries. Parameters: numbers that are trained; of the search, tokens that are chosen. In front: memory of the "
-            "keys and values that stand in front of a text, in all layers. Training: memory of what is trained, its gradient "
-            "and the optimiser's state, without activations. Peak: the most memory of a step beyond the model's weights, where a "
+            "that it tries. Parameters: numbers that are trained; of the search, tokens that are chosen. Memory in front: of the "
+            "keys and values that stand in front of a text, in all layers. Training memory: of what is trained, its gradient "
+            "and the optimiser's state, without activations. Peak memory: the most memory of a step beyond the model's weights, where a "
             "run trained alone on a GPU. Transfer: change in rank accuracy over no prompt on the other tasks, mean over the "
             "pairs; pairs that gain or lose after correction (Holm 1979)."
         ),
-        findings=[*_findings(table), *_pair_findings(pairs), *word_findings(words), *text_findings(texts)],
+        findings=[*_findings(table), *pair_findings(pairs), *word_findings(words), *text_findings(texts)],
         digest=_digest(table),
         drawings={"methods": _figure(table)},
         tables={"methods": table, "methods_pairs": pairs, "methods_texts": texts, "methods_words": words},
@@ -88,26 +89,6 @@ def _table(parts: list[Study]) -> pd.DataFrame:
     return table.iloc[sorted(range(len(table)), key=places.__getitem__)].reset_index(drop=True)
 
 
-def _trained(parts: list[Study], table: pd.DataFrame) -> list[Trained]:
-    """What every run came to, with its steps to the task's level, by method."""
-    levels = dict(zip(table["task"], table["level"], strict=True))
-    runs = [
-        Trained(
-            task=label["task"],
-            start=run.settings.prompt,
-            seed=label["seed"],
-            method=run.settings.method.name,
-            optimiser=run.settings.optim,
-            exact_match=result["tuned"]["exact_match"],
-            steps=steps_to_reach(curves.get_group(label["run"]), levels[label["task"]]),
-        )
-        for part in parts
-        for curves in [part.learning_curves.groupby("run")]
-        for run, result, label in zip(part.runs, part.results, part.labels.to_dict("records"), strict=True)
-    ]
-    return sorted(runs, key=lambda run: METHODS.index(run.method))
-
-
 def _transfers(study: Study) -> pd.DataFrame:
     """By source task and variant, what the prompts change on the other tasks, in points of rank accuracy.
 
@@ -138,22 +119,6 @@ def _findings(table: pd.DataFrame) -> Iterator[str]:
         for method, group in table.groupby("method", sort=False)
     )
     yield f"Exact match, means from the lowest to the highest of tasks and starts: {ranges}."
-
-
-def _pair_findings(pairs: pd.DataFrame) -> Iterator[str]:
-    """All methods in one sentence."""
-    if pairs.empty:
-        return
-    of_methods = "; ".join(
-        f"{row['method']}: fewer steps in {row['sooner']} of {row['pairs']} pairs, more in {row['later']} "
-        f"(p={row['p_holm, steps']:.3f}), exact match {row['difference']:+z.1f} points (p={row['p_holm, difference']:.3f})"
-        for row in pairs.to_dict("records")
-    )
-    yield (
-        "Steps to the level and exact match, compared with prompt tuning's run of the same task, start and seed. "
-        f"{of_methods}. p are by flipping the signs of {format_range(pairs['units'], '.0f')} pairs of task and seed, and are "
-        f"corrected for {2 * len(pairs)} tests."
-    )
 
 
 def _digest(table: pd.DataFrame) -> pd.DataFrame:

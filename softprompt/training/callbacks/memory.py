@@ -13,8 +13,8 @@ from softprompt.training.tuning import PromptTuning
 class PeakMemory(Callback):
     """Keeps the most memory that torch had allocated in a step, less the frozen weights, in `RunState.peak_memory`.
 
-    It is measured where a run trains alone on one CUDA device. The peak of a pack is that of its runs together, and a CPU
-    has no such count.
+    A step is measured where a run trains alone on one CUDA device. The peak of a pack is that of its runs together, and a
+    CPU has no such count. `RunState.measured_steps` counts these steps.
     """
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -28,7 +28,8 @@ class PeakMemory(Callback):
             assert isinstance(module, PromptTuning)
             peak = torch.cuda.max_memory_allocated(module.device) - _weights(module.backbone.model)
             (run,) = module.runs
-            run.peak_memory = max(peak, run.peak_memory or 0)
+            run.peak_memory = max(peak, run.peak_memory)
+            run.measured_steps += 1
 
 
 def _is_measured(trainer: L.Trainer, module: L.LightningModule) -> bool:
