@@ -65,7 +65,7 @@ class SweepRunner:
     ) -> None:
         """See `Runner.train`."""
         # Imported here, because the launcher's process needs neither.
-        from softprompt.training.memory import DeviceFull
+        from softprompt.training.out_of_memory import DeviceFull
         from softprompt.training.train import train_runs
         from softprompt.training.trainer import is_distributed
 

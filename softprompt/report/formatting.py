@@ -39,7 +39,7 @@ def format_bytes(count: float) -> str:
     """A number of bytes, as 512 B, 53.2 kB or 1.47 MB; a dash if it is not finite."""
     unit = "B"
     for larger in ("kB", "MB", "GB"):
-        if count >= 1000:
+        if count >= 999.5:  # to three digits, this is 1000
             count, unit = count / 1000, larger
     return f"{significant(count)} {unit}" if np.isfinite(count) else "–"
 

@@ -19,7 +19,7 @@ from softprompt.training.waiting import WaitingRuns
 
 
 class Finishing:
-    """Writes what the runs of a pack leave."""
+    """Writes the results of a pack's runs."""
 
     def __init__(
         self, shared: Shared, scorer: Scorer, waiting: WaitingRuns, say: Callable[[str], None]

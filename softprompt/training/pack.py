@@ -12,15 +12,16 @@ from softprompt.data.sources import Records
 from softprompt.errors import UserError
 from softprompt.training.baselines import find_baselines
 from softprompt.training.callbacks.checkpoint import SaveRuns
-from softprompt.training.callbacks.memory import PeakMemory
+from softprompt.training.callbacks.peak_memory import PeakMemory
 from softprompt.training.callbacks.progress import PackProgress
 from softprompt.training.callbacks.report import ReportRuns
 from softprompt.training.callbacks.track import TrackRuns
 from softprompt.training.finishing import Finishing
 from softprompt.training.loops import Loops
 from softprompt.training.member import Member
-from softprompt.training.memory import choose_size, is_out_of_memory
 from softprompt.training.optimizers import learning_rate
+from softprompt.training.out_of_memory import is_out_of_memory
+from softprompt.training.pack_size import choose_size
 from softprompt.training.scorer import Scorer
 from softprompt.training.shared import Shared
 from softprompt.training.starting import evaluate_starts, state_of
@@ -73,7 +74,7 @@ class Pack:
         self.finishing = Finishing(self.shared, self.scorer, waiting, self.progress.say)
         longest = waiting.longest_prompt(len(self.shared.instruction))
         self.size = size or min(
-            at_most, choose_size(self.shared.backbone, self.shared.data, self.loops.device, longest)
+            at_most, choose_size(self.shared.method, self.shared.data, self.loops.device, longest)
         )
         if self.loops.dry:
             self.size = 1  # one batch of everything is one run's

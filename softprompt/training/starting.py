@@ -20,7 +20,8 @@ def state_of(claim: Claim, shared: Shared, say: Callable[[str], None]) -> RunSta
     """A run's state: as an earlier process left it, or new.
 
     Raises:
-        UserError: there can be no such start, or an example does not fit the model's context with it.
+        UserError: the initialiser or the method cannot make this start, or an example does not fit the model's context behind
+            it.
     """
     settings, path = claim.run.settings, claim.run.path
     if claim.state is None:

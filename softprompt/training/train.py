@@ -15,8 +15,9 @@ from softprompt.kind import kind
 from softprompt.runs import Run
 from softprompt.settings import Settings
 from softprompt.training.callbacks.report import Report
-from softprompt.training.memory import LARGEST_PACK, DeviceFull, free_memory, is_out_of_memory
+from softprompt.training.out_of_memory import DeviceFull, free_memory, is_out_of_memory
 from softprompt.training.pack import Pack
+from softprompt.training.pack_size import LARGEST_PACK
 from softprompt.training.trainer import check_accelerator, claim_rank_zero, is_distributed
 from softprompt.training.waiting import Claim, WaitingRuns
 

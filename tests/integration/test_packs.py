@@ -15,7 +15,8 @@ from softprompt.prompt import SoftPrompt
 from softprompt.runs import Run, RunLock
 from softprompt.settings import ModelSettings, OptimSettings, PromptSettings, Settings
 from softprompt.training import shared, waiting
-from softprompt.training.memory import LARGEST_PACK, DeviceFull, size_that_fits
+from softprompt.training.out_of_memory import DeviceFull
+from softprompt.training.pack_size import LARGEST_PACK, size_that_fits
 from softprompt.training.train import run_of, train_pack, train_runs
 from softprompt.training.tuning import PromptTuning
 from tests.conftest import checkpoint_state

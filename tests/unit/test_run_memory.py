@@ -19,7 +19,7 @@ from softprompt.settings import (
     Settings,
     SoftSettings,
 )
-from softprompt.training.callbacks.memory import PeakMemory
+from softprompt.training.callbacks.peak_memory import PeakMemory
 from softprompt.training.member import Member
 from softprompt.training.optimizers import make_optimizer
 from softprompt.training.run_memory import run_memory
