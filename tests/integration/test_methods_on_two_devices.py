@@ -16,7 +16,7 @@ from softprompt.parsing import config_of
 from softprompt.runs import Run
 from softprompt.settings import MethodSettings, PromptSettings, Settings
 from softprompt.training.train import train_pack
-from tests.conftest import ROOT
+from tests.conftest import ROOT, THOROUGH
 from tests.integration.test_method_runs import METHODS
 from tests.integration.test_packs import curve
 
@@ -100,7 +100,10 @@ def on_two(settings: Settings, tmp_path: Path) -> tuple[list[str], list[str]]:
     return first, second
 
 
-@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+@pytest.mark.skipif(
+    not THOROUGH or not torch.distributed.is_gloo_available(),
+    reason="takes a minute (set SOFTPROMPT_THOROUGH), and torch with gloo",
+)
 def test_two_processes_train_what_one_trains(settings: Settings, on_two: tuple[list[str], list[str]]) -> None:
     first, second = on_two
     assert len(first) == 16 * len(METHODS) and first == second  # 8 epochs of 2 steps
