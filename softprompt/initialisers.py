@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights
 from softprompt.backbone import Backbone
 from softprompt.data.examples import tokenise
 from softprompt.errors import UserError
@@ -165,8 +166,6 @@ def mean(request: Request) -> Start:
 
     It has `prompt.length` rows, by default as many as the prompt of `prompt.like`. Other prompts repeat their rows, or are cut.
     """
-    from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights  # here: it imports pandas
-
     found = mean_sources(request.settings, request.task.name, request.seed)
     paths = [Run.at(folder).path / FILE for folder in (found.like, *found.sources)]
     stored = [read_stored(path, request.backbone, request.method) for path in paths]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from softprompt.analysis.mantel import mantel_table
+from softprompt.analysis.prompt_mean import cosine_of_means
 from softprompt.analysis.prompt_transfer import (
     OTHERS,
     grid,
@@ -13,7 +14,7 @@ from softprompt.analysis.prompt_transfer import (
     prompt_transfer_table,
 )
 from softprompt.analysis.retrieval import retrieval
-from softprompt.analysis.similarity import as_matrix, cosine_of_means, similarity_table
+from softprompt.analysis.similarity import as_matrix, similarity_table
 from softprompt.report.formatting import format_interval, format_range
 from softprompt.report.learning_curves import learning_curves_figure
 from softprompt.report.registry import Section, section
