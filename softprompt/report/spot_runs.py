@@ -11,7 +11,7 @@ from softprompt.errors import UserError
 from softprompt.renamed import current_scores
 from softprompt.runs import Run
 from softprompt.runs.run import METRICS, RESULT
-from softprompt.runs.source import mean_sources, source_folder
+from softprompt.runs.source import folders_of_mean, source_folder
 from softprompt.study import Study
 
 LEVEL = 0.95  # of the best exact match of any run of the task
@@ -67,8 +67,8 @@ def started_from_means(study: Study) -> tuple[list[FromMean], list[str]]:
         if settings.prompt.runs is None:
             continue
         try:
-            folders = mean_sources(settings.prompt, settings.task.name, settings.seed)
-            sources = [Run.at(folder) for folder in folders.sources]
+            folders = folders_of_mean(settings.prompt, settings.task.name, settings.seed)
+            sources = [Run.at(folder) for folder in folders.averaged]
             beside = _counterpart(run, sources[0], sweeps)
             found.append(FromMean(run, sources, Run.at(folders.like), beside))
         except UserError as error:
