@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights
 from softprompt.backbone import Backbone
 from softprompt.data.examples import tokenise
 from softprompt.errors import UserError
 from softprompt.files import sha256
 from softprompt.prompt import FILE, SoftPrompt, prompt_file
 from softprompt.runs import Run
-from softprompt.runs.source import mean_sources, source_folder
+from softprompt.runs.source import folders_of_mean, source_folder
 from softprompt.settings import PromptSettings, TaskSettings
 from softprompt.stored_prompt import read_stored
 from softprompt.tasks import Rendered
@@ -165,23 +166,21 @@ def mean(request: Request) -> Start:
 
     It has `prompt.length` rows, by default as many as the prompt of `prompt.like`. Other prompts repeat their rows, or are cut.
     """
-    from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights  # here: it imports pandas
-
-    found = mean_sources(request.settings, request.task.name, request.seed)
-    paths = [Run.at(folder).path / FILE for folder in (found.like, *found.sources)]
+    folders = folders_of_mean(request.settings, request.task.name, request.seed)
+    paths = [Run.at(folder).path / FILE for folder in (folders.like, *folders.averaged)]
     stored = [read_stored(path, request.backbone, request.method) for path in paths]
     if len({one.is_prefix for one in stored}) > 1:
         raise UserError(
             "prompt.runs: some runs hold prefixes (method=prefix) and others prompts; name runs of one method"
         )
-    like, *sources = (one.matrix for one in stored)
-    weights = similarity_weights(sources, like)
+    like, *averaged = (one.matrix for one in stored)
+    weights = similarity_weights(averaged, like)
     if not any(weights):
         raise UserError(
-            f"prompt.runs: no source's prompt is similar to that of {found.like} (all cosines are 0 or less), so that no weight "
+            f"prompt.runs: no source's prompt is similar to that of {folders.like} (all cosines are 0 or less), so that no weight "
             "is above 0; name other runs, or use prompt=run"
         )
-    rows = mean_prompt(sources, weights, request.settings.length or len(like))
+    rows = mean_prompt(averaged, weights, request.settings.length or len(like))
     return Start(rows, is_prefix=stored[0].is_prefix)
 
 

@@ -38,12 +38,12 @@ class SweepRunner:
         trainer = settings.trainer
         prompt = settings.prompt
         if prompt.run is not None or prompt.runs is not None:  # before a worker loads a model
-            from softprompt.runs.source import mean_sources, source_folder
+            from softprompt.runs.source import folders_of_mean, source_folder
 
             if prompt.run is not None:
                 source_folder(prompt.run, settings.seed)
             if prompt.runs is not None:
-                mean_sources(prompt, settings.task.name, settings.seed)
+                folders_of_mean(prompt, settings.task.name, settings.seed)
         gpu = {"cpu": False, "gpu": True, "auto": None}[trainer.accelerator]
         return Needs(kind(settings), trainer.devices, gpu, trainer.threads, _memory(settings.model))
 

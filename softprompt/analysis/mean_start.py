@@ -1,11 +1,11 @@
 """Prompts tuned from a mean of other tasks' prompts, beside other starts of the same target and seed (Vu et al. 2022)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from softprompt.analysis.holm import holm
 from softprompt.analysis.prompt_transfer import Outcome, score_difference
@@ -16,8 +16,8 @@ Numbers = dict[str, float]
 
 
 @dataclass(frozen=True)
-class MeanStart:
-    """A run from the mean weighted by similarity, and what it is compared with.
+class MeanComparison:
+    """What a run from the mean weighted by similarity came to, and what it is compared with.
 
     Attributes:
         target: the task.
@@ -34,16 +34,16 @@ class MeanStart:
     equal_weights: Bool[np.ndarray, "E"]
 
 
-def mean_start_table(starts: list[MeanStart]) -> pd.DataFrame:
+def mean_start_table(comparisons: list[MeanComparison]) -> pd.DataFrame:
     """The mean by target, beside each other start (`other`).
 
     Returns:
-        Exact match in percent, differences in points with 95% intervals, and median steps, as in `prompt_transfer_table`, with
-        `other_` where that has `instruction_`. The mean with equal weights is not tuned: its values after tuning are NaN.
+        Exact match in percent, differences in points with 95% intervals, and median steps over runs, as in `prompt_transfer_table`,
+        with `other_` where that has `instruction_`. `seeds` counts different seeds. The mean with equal weights is not tuned: its values after tuning are NaN.
     """
     lines = []
-    for target in dict.fromkeys(start.target for start in starts):
-        of_target = [start for start in starts if start.target == target]
+    for target in dict.fromkeys(one.target for one in comparisons):
+        of_target = [one for one in comparisons if one.target == target]
         lines += [
             {"target": target, "other": other, **_line(group, other)}
             for other in (INSTRUCTION, MOST_SIMILAR, EQUAL_WEIGHTS)
@@ -52,26 +52,28 @@ def mean_start_table(starts: list[MeanStart]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def mean_start_tests(starts: list[MeanStart]) -> pd.DataFrame:
+def mean_start_tests(comparisons: list[MeanComparison]) -> pd.DataFrame:
     """The mean against each other start, over all targets and seeds.
 
+    Several runs of one target and seed are one unit, whose value is the mean over them.
+
     Returns:
-        One line per `other` and `score` (before, after, steps). `difference`: in points, mean over the `units`, the pairs of runs
-        of one target and seed; for steps NaN. `better`, `worse`: for how many of them the mean scores higher and lower, or is
-        sooner and later. `p`: two-sided, by flipping the signs of the units' differences, for steps of better and worse;
-        `p_holm`: corrected over the lines.
+        One line per `other` and `score` (before, after, steps). `exact_match`, `other_exact_match`: in percent, means over the
+        `units`; `difference`: of these two, in points. For steps these are NaN. `better`, `worse`: in how many units the mean scores
+        higher and lower, or is sooner and later. `p`: two-sided, by flipping the signs of the units' values: of differences, and for
+        steps of the share of runs that are sooner less the share of those that are later. `p_holm`: corrected over the lines.
     """
     lines = []
     for other in (INSTRUCTION, MOST_SIMILAR, EQUAL_WEIGHTS):
-        if not (group := _having(starts, other)):
+        if not (group := _having(comparisons, other)):
             continue
         for score in ("before",) if other == EQUAL_WEIGHTS else ("before", "after", "steps"):
-            values = np.array([_difference(start, other, score) for start in group])
+            values = _by_unit(group, [_difference(one, other, score) for one in group])
             lines.append(
                 {
                     "other": other,
                     "score": score,
-                    "difference": np.nan if score == "steps" else 100 * float(values.mean()),
+                    **({} if score == "steps" else _levels(group, other, score)),
                     "better": int((values > 0).sum()),
                     "worse": int((values < 0).sum()),
                     "units": len(values),
@@ -82,37 +84,58 @@ def mean_start_tests(starts: list[MeanStart]) -> pd.DataFrame:
     return table.assign(p_holm=holm(list(table["p"])))
 
 
-def _having(starts: list[MeanStart], other: str) -> list[MeanStart]:
-    return [start for start in starts if other == EQUAL_WEIGHTS or other in start.others]
+def _having(comparisons: list[MeanComparison], other: str) -> list[MeanComparison]:
+    return [one for one in comparisons if other == EQUAL_WEIGHTS or other in one.others]
 
 
-def _before(start: MeanStart, other: str) -> Bool[np.ndarray, "E"]:
-    return start.equal_weights if other == EQUAL_WEIGHTS else start.others[other].before
+def _by_unit(comparisons: list[MeanComparison], values: Sequence[float]) -> Float[np.ndarray, "_"]:
+    """The mean of each target and seed. Values that cancel out are 0, without the error of a float sum."""
+    units: dict[tuple[str, int], list[float]] = {}
+    for one, value in zip(comparisons, values, strict=True):
+        units.setdefault((one.target, one.seed), []).append(value)
+    return np.array([np.mean(unit) for unit in units.values()]).round(15)
 
 
-def _line(starts: list[MeanStart], other: str) -> Numbers:
+def _answers(
+    one: MeanComparison, other: str, score: str
+) -> tuple[Bool[np.ndarray, "E"], Bool[np.ndarray, "E"]]:
+    """Which examples are answered exactly, before or after tuning, from the mean and from the other start."""
+    if other == EQUAL_WEIGHTS:
+        return one.outcome.before, one.equal_weights
+    return getattr(one.outcome, score), getattr(one.others[other], score)
+
+
+def _levels(comparisons: list[MeanComparison], other: str, score: str) -> Numbers:
+    """Both starts' exact match and its difference, means over units."""
+    answers = [_answers(one, other, score) for one in comparisons]
+    first, second = (
+        100 * float(_by_unit(comparisons, [float(pair[side].mean()) for pair in answers]).mean())
+        for side in (0, 1)
+    )
+    return {"exact_match": first, "other_exact_match": second, "difference": first - second}
+
+
+def _difference(one: MeanComparison, other: str, score: str) -> float:
+    """By how much the mean is better: a share of examples, or 1, 0, -1 for sooner, equally soon, later."""
+    if score == "steps":
+        ours, theirs = one.outcome.steps, one.others[other].steps
+        return float(ours < theirs) - float(ours > theirs)
+    first, second = _answers(one, other, score)
+    return float(first.mean() - second.mean())
+
+
+def _line(comparisons: list[MeanComparison], other: str) -> Numbers:
     """One line over the seeds of one target."""
-    seeds, ours = [start.seed for start in starts], [start.outcome for start in starts]
-    before = [_before(start, other) for start in starts]
-    line: Numbers = {"seeds": len(seeds)}
-    line |= score_difference(seeds, [outcome.before for outcome in ours], before, "before", "other")
+    seeds = [one.seed for one in comparisons]
+    line: Numbers = {"seeds": len(set(seeds)), "runs": len(comparisons)}
+    for score in ("before",) if other == EQUAL_WEIGHTS else ("before", "after"):
+        answers = [_answers(one, other, score) for one in comparisons]
+        line |= score_difference(
+            seeds, [ours for ours, _ in answers], [theirs for _, theirs in answers], score, "other"
+        )
     if other == EQUAL_WEIGHTS:
         return line
-    theirs = [start.others[other] for start in starts]
-    line |= score_difference(
-        seeds, [outcome.after for outcome in ours], [outcome.after for outcome in theirs], "after", "other"
-    )
     return line | {
-        "steps": float(np.median([outcome.steps for outcome in ours])),
-        "other_steps": float(np.median([outcome.steps for outcome in theirs])),
+        "steps": float(np.median([one.outcome.steps for one in comparisons])),
+        "other_steps": float(np.median([one.others[other].steps for one in comparisons])),
     }
-
-
-def _difference(start: MeanStart, other: str, score: str) -> float:
-    """By how much the mean is better: a share of examples, or 1, 0, -1 for sooner, equally soon, later."""
-    if score == "before":
-        return float(start.outcome.before.mean() - _before(start, other).mean())
-    ours, theirs = start.outcome, start.others[other]
-    if score == "after":
-        return float(ours.after.mean() - theirs.after.mean())
-    return float(ours.steps < theirs.steps) - float(ours.steps > theirs.steps)

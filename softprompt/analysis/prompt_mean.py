@@ -1,12 +1,21 @@
-"""The mean of several prompts, weighted by their similarity to another one (Vu et al. 2022, section 3)."""
+"""The mean of several prompts, weighted by their similarity to another one (Vu et al. 2022, section 3).
+
+Runs start from it, so this file imports nothing that only an analysis needs.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from softprompt.analysis.similarity import Matrix, cosine_of_means
+Matrix = Float[Tensor, "_ d"]
+
+
+def cosine_of_means(first: Matrix, second: Matrix) -> float:
+    """Cosine of the two prompts' mean rows (Vu et al. 2022, SPoT, section 3: "cosine similarity of average tokens")."""
+    return float(F.cosine_similarity(first.mean(0), second.mean(0), dim=0))
 
 
 def similarity_weights(prompts: Sequence[Matrix], like: Matrix) -> list[float]:

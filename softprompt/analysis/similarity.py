@@ -5,19 +5,14 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
 from softprompt.analysis.geometry import ALIGNMENTS, frobenius_distance
+from softprompt.analysis.prompt_mean import Matrix, cosine_of_means
 
-Matrix = Float[Tensor, "_ d"]
 Measure = Callable[[Matrix, Matrix], float]
-
-
-def cosine_of_means(first: Matrix, second: Matrix) -> float:
-    """Cosine of the two prompts' mean rows (Vu et al. 2022, SPoT, section 3: "cosine similarity of average tokens")."""
-    return float(F.cosine_similarity(first.mean(0), second.mean(0), dim=0))
 
 
 def mean_cosine(first: Matrix, second: Matrix) -> float:

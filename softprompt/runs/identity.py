@@ -9,7 +9,7 @@ from softprompt.errors import UserError
 from softprompt.files import json_sha256, sha256
 from softprompt.parsing import config_of
 from softprompt.prompt import FILE, prompt_file
-from softprompt.runs.source import mean_sources, source_folder
+from softprompt.runs.source import folders_of_mean, source_folder
 from softprompt.settings import Settings, TaskSettings
 
 # Settings that may differ between two machines, or be changed half-way, without making it another run.
@@ -73,13 +73,16 @@ def run_id(settings: Settings, fingerprint: Mapping[str, str]) -> str:
         # Until version 0.4 random rows were drawn from the seed alone.
         content["drawn_from"] = ["task", "seed"]
     if settings.prompt.path:
-        content["prompt"]["path"] = _content_hash(prompt_file(Path(settings.prompt.path)))
+        content["prompt"]["path"] = _content_hash(prompt_file(Path(settings.prompt.path)), "prompt.path")
     if settings.prompt.run:
-        content["prompt"]["run"] = _content_hash(source_folder(settings.prompt.run, settings.seed) / FILE)
+        source = source_folder(settings.prompt.run, settings.seed)
+        content["prompt"]["run"] = _content_hash(source / FILE, "prompt.run")
     if settings.prompt.runs:
-        found = mean_sources(settings.prompt, settings.task.name, settings.seed)
-        content["prompt"]["runs"] = [_content_hash(folder / FILE) for folder in found.sources]
-        content["prompt"]["like"] = _content_hash(found.like / FILE)
+        folders = folders_of_mean(settings.prompt, settings.task.name, settings.seed)
+        content["prompt"]["runs"] = [
+            _content_hash(folder / FILE, "prompt.runs") for folder in folders.averaged
+        ]
+        content["prompt"]["like"] = _content_hash(folders.like / FILE, "prompt.like")
     return "-".join([*_start(settings), *_set_by_hand(settings), json_sha256(content)[:8]])
 
 
@@ -104,8 +107,9 @@ def _set_by_hand(settings: Settings) -> Iterator[str]:
         yield f"lr{optim.lr:g}"
 
 
-def _content_hash(path: Path) -> str:
+def _content_hash(path: Path, key: str) -> str:
+    """The hash of a file that a key of the config names."""
     try:
         return sha256(path.read_bytes())
     except OSError as error:
-        raise UserError(f"prompt.path={path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{key}={path}: cannot be read ({error.strerror})") from error

@@ -40,25 +40,30 @@ def source_folder(pattern: str, seed: int, key: str = "prompt.run") -> Path:
 
 
 @dataclass(frozen=True)
-class MeanSources:
-    """The folders of the runs whose prompts a mean is made of, and of the run that they are weighted by similarity to."""
+class FoldersOfMean:
+    """The folders of the runs that `prompt=mean` reads.
 
-    sources: list[Path]
+    Attributes:
+        averaged: the mean is made of these runs' prompts.
+        like: of a run of the task that is trained. The more similar a prompt is to this run's, the larger is its weight.
+    """
+
+    averaged: list[Path]
     like: Path
 
 
-def mean_sources(settings: PromptSettings, task: str, seed: int) -> MeanSources:
+def folders_of_mean(settings: PromptSettings, task: str, seed: int) -> FoldersOfMean:
     """The runs that `prompt.runs` and `prompt.like` name.
 
     Args:
         settings: with paths or patterns as in `source_folder`.
-        task: of the run that starts from the mean. Sources of this task are left out. `prompt.like` has to be of it, and may have
-            `{task}` in its place.
+        task: of the run that starts from the mean. Runs of this task in `prompt.runs` are left out. `prompt.like` has to be of it,
+            and may have `{task}` in its place.
         seed: what stands in the place of `{seed}`.
 
     Raises:
-        UserError: one of them names no run or several, a run is named twice, `prompt.like` is of another task, or no source is
-            left.
+        UserError: one of them names no run or several, a run of another task is named twice, `prompt.like` is of another task, or
+            `prompt.runs` has no run of another task.
     """
     if settings.runs is None or settings.like is None:
         raise UserError(
@@ -69,15 +74,15 @@ def mean_sources(settings: PromptSettings, task: str, seed: int) -> MeanSources:
     if (other := _task(like)) != task:
         raise UserError(f"prompt.like={like}: is a run of task {other!r}; name one of {task!r}")
     folders = [source_folder(pattern, seed, "prompt.runs") for pattern in settings.runs]
-    for place, folder in enumerate(folders):
-        if folder.resolve() in [earlier.resolve() for earlier in folders[:place]]:
-            raise UserError(f"prompt.runs: {folder} is named twice; name each run once")
-    sources = [folder for folder in folders if _task(folder) != task]
-    if not sources:
+    averaged = [folder for folder in folders if _task(folder) != task]
+    if not averaged:
         raise UserError(
-            f"prompt.runs: all runs are of task {task!r}, which starts from the others; name some"
+            f"prompt.runs names only runs of task {task!r}, which are left out; name runs of other tasks"
         )
-    return MeanSources(sources, like)
+    for place, folder in enumerate(averaged):
+        if folder.resolve() in [earlier.resolve() for earlier in averaged[:place]]:
+            raise UserError(f"prompt.runs: {folder} is named twice; name each run once")
+    return FoldersOfMean(averaged, like)
 
 
 def _task(folder: Path) -> str:

@@ -14,9 +14,11 @@ from rich.console import Console
 
 from softprompt.analysis.prompt_mean import mean_prompt, similarity_weights
 from softprompt.errors import UserError
+from softprompt.report.spot_runs import compared_runs
 from softprompt.report.write import write_report
 from softprompt.runs import Run
-from softprompt.settings import PrefixSettings, PromptSettings, Settings
+from softprompt.settings import PezSettings, PrefixSettings, PromptSettings, ResidualSettings, Settings
+from softprompt.study import Study
 from softprompt.training.train import train_pack
 from tests.conftest import ROOT, composed, reseal
 from tests.integration.small_sweep import ANALYSIS
@@ -249,6 +251,47 @@ def test_the_section_on_runs_from_other_prompts(sweep: Path, tmp_path: Path) -> 
     write_report(options, CONSOLE)
     assert "Left out: prompt.run: there is no sweep" in (made / "report.html").read_text()
     assert not (made / "figures/spot.png").exists()
+
+
+def test_runs_that_have_no_comparison_are_left_out_with_the_reason(sweep: Path, tmp_path: Path) -> None:
+    source = tmp_path / "small"
+    shutil.copytree(sweep, source, ignore=shutil.ignore_patterns("analysis"))
+    patterns = {task: f"{source}/{task}/text-seed{{seed}}-*" for task in ("cb", "copa")}
+    own = settings_of(sweep, "rte")
+    from_cb, from_copa = (started(own, pattern, "spot", tmp_path) for pattern in patterns.values())
+    mean = from_mean(own, list(patterns.values()), tmp_path)
+    others = [
+        replace(from_cb, method=ResidualSettings("residual", 4)),
+        replace(from_cb, method=PezSettings("pez")),
+        replace(from_cb, method=PrefixSettings("prefix", None)),
+        replace(from_cb, optim=replace(own.optim, lr=0.02)),
+    ]
+    kept, changed, changed_mean = (train_pack([one], CONSOLE)[0] for one in (from_cb, from_copa, mean))
+    for one in others:
+        train_pack([one], CONSOLE)
+
+    def found(of_prefixes: bool = False) -> tuple[list[Run], list[Run], list[str]]:
+        study = Study(tmp_path / "spot", CONSOLE, ANALYSIS, of_prefixes)
+        from_prompts, from_means, reasons = compared_runs(study)
+        return [one.run for one in from_prompts], [one.run for one in from_means], reasons
+
+    from_instruction = f"{source}/rte has not one run from the instruction with seed 0, method={{}} and the same optimiser on the same data"
+    unlike = [from_instruction.format(method) for method in ("prompt", "residual", "pez")]
+    from_prompts, from_means, reasons = found()
+    assert {run.path for run in from_prompts} == {kept.path, changed.path}
+    assert [run.path for run in from_means] == [changed_mean.path]
+    assert sorted(reasons) == sorted(unlike)
+    assert found(of_prefixes=True) == ([], [], [from_instruction.format("prefix")])
+
+    copa = next(source.glob("copa/text-seed0-*"))
+    prompt = Run.at(copa).best_prompt()
+    replace(prompt, matrix=prompt.matrix + 0.1).save(copa / "prompt.safetensors")
+    reseal(copa)
+    from_prompts, from_means, reasons = found()
+    assert [run.path for run in from_prompts] == [kept.path] and not from_means
+    assert set(reasons) - set(unlike) == {
+        f"{run.path}: its sources have changed since it was trained" for run in (changed, changed_mean)
+    }
 
 
 def test_the_section_on_lengths(sweep: Path, tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ import pytest
 from softprompt.analysis.mean_start import (
     INSTRUCTION,
     MOST_SIMILAR,
-    MeanStart,
+    MeanComparison,
     mean_start_table,
     mean_start_tests,
 )
 from softprompt.analysis.prompt_transfer import Outcome
 from softprompt.report.equidistance import equidistance_findings
 from softprompt.report.nearest_prompt import DISPLACEMENT, RANDOM, STARTS, TUNED, nearest_findings
-from softprompt.report.spot_means import Means, mean_findings
+from softprompt.report.spot_means import MeanTables, mean_findings
 
 
 def equidistance_of(variation: list[float], starts: float, null: tuple[float, float]) -> pd.DataFrame:
@@ -101,20 +101,49 @@ def right(count: int, steps: float = 4.0) -> Outcome:
 
 @pytest.mark.parametrize(
     ("equal", "verdict"),
-    [(10, "The weights are not shown to add anything."), (4, "The weights make the mean better.")],
+    [
+        (10, "The weights are not shown to add anything."),
+        (4, "With weights by similarity the mean scores higher before tuning."),
+        (16, "With weights by similarity the mean scores lower before tuning."),
+    ],
 )
 def test_a_weighted_mean_is_judged_beside_other_starts_and_equal_weights(equal: int, verdict: str) -> None:
-    starts = [
-        MeanStart(
+    comparisons = [
+        MeanComparison(
             "cb", seed, right(10, 2.0), {INSTRUCTION: right(4), MOST_SIMILAR: right(10 + seed % 2)}, right(equal).before
         )
         for seed in range(10)
     ]  # fmt: skip
     weights = pd.DataFrame({"weight": [0.25, 0.75]})
-    means = Means(mean_start_table(starts), mean_start_tests(starts), weights)
+    means = MeanTables(mean_start_table(comparisons), mean_start_tests(comparisons), weights, [])
     scores, instruction, similar, null = mean_findings(means)
     assert "scores 50% before tuning and 60.0% tuned" in scores
-    assert "is better than the instruction as a start: +30.0 points" in instruction
-    assert "sooner in 10 and later in 0 of 10 pairs (corrected p=0.014)" in instruction  # 7 · 2 of 2¹⁰ flips
+    assert (
+        "is better than the instruction as a start: +30.0 points, mean over 10 pairs of target and seed"
+        in instruction
+    )
+    assert "sooner in 10 and later in 0 of these (corrected p=0.014)" in instruction  # 7 · 2 of 2¹⁰ flips
     assert "is not told apart from the most similar task's prompt: -2.5 points" in similar
-    assert "weights by similarity (0.25 to 0.75) 50.0%" in null and null.endswith(verdict)
+    assert (
+        f"equal weights scores {5 * equal:.1f}% before tuning, and with weights by similarity (0.25 to 0.75) 50.0%: "
+        f"{50 - 5 * equal:+z.1f} points, mean over 10 pairs of target and seed"
+    ) in null
+    assert null.endswith(verdict)
+    assert not any("no p can be below" in statement for statement in (instruction, similar, null))
+
+
+def test_scores_and_difference_of_the_null_are_over_the_same_units() -> None:
+    """Two seeds of one target and one of another: a mean over targets would be another number."""
+    comparisons = [
+        MeanComparison(target, seed, right(count), {INSTRUCTION: right(count)}, right(equal).before)
+        for target, seed, count, equal in (("cb", 0, 10, 8), ("cb", 1, 12, 8), ("rte", 0, 2, 5))
+    ]
+    means = MeanTables(
+        mean_start_table(comparisons), mean_start_tests(comparisons), pd.DataFrame({"weight": [0.5]}), []
+    )
+    _, instruction, null = mean_findings(means)
+    assert (
+        "equal weights scores 35.0% before tuning, and with weights by similarity (0.50) 40.0%: +5.0 points, mean over 3 pairs of target and seed"
+    ) in null
+    few = "With 3 pairs of target and seed no p can be below 0.25, before the correction for 4 tests."
+    assert "not told apart" in instruction and instruction.endswith(few) and null.endswith(few)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -24,3 +27,8 @@ def test_the_mean_repeats_shorter_prompts_and_cuts_longer_ones():
     short, long = torch.tensor([[4.0], [8.0]]), torch.tensor([[40.0], [80.0], [120.0], [160.0]])
     assert mean_prompt([short, long], [0.75, 0.25], 3).tolist() == [[13.0], [26.0], [33.0]]
     assert mean_prompt([short, long], [0.0, 1.0], 5).flatten().tolist() == [40, 80, 120, 160, 40]
+
+
+def test_training_can_use_it_without_pandas():
+    code = "import sys, softprompt.initialisers; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

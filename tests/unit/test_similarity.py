@@ -4,11 +4,11 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
+from softprompt.analysis.prompt_mean import cosine_of_means
 from softprompt.analysis.similarity import (
     MEASURES,
     activity_overlap,
     as_matrix,
-    cosine_of_means,
     mean_cosine,
     similarity_table,
 )

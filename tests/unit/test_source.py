@@ -1,10 +1,17 @@
+import errno
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from softprompt.errors import UserError
 from softprompt.prompt import FILE, SoftPrompt
-from softprompt.runs.source import mean_sources, source_folder
+from softprompt.runs import run_id
+from softprompt.runs.source import folders_of_mean, source_folder
 from softprompt.settings import PromptSettings
+from tests.conftest import composed
 
 
 @pytest.fixture
@@ -56,12 +63,12 @@ def mean_of(folder, tasks, like, task="rte"):
     settings = PromptSettings(
         init="mean", runs=runs or None, like=like and f"{folder}/{like}/text-seed{{seed}}-*"
     )
-    return mean_sources(settings, task, 0)
+    return folders_of_mean(settings, task, 0)
 
 
 def test_a_mean_leaves_out_runs_of_the_task_itself(prompts):
-    found = mean_of(prompts, ["cb", "rte", "copa"], "{task}")
-    assert found.sources == [prompts / "cb/text-seed0-aa", prompts / "copa/text-seed0-aa"]
+    found = mean_of(prompts, ["cb", "rte", "copa", "*te"], "{task}")  # one of them named twice
+    assert found.averaged == [prompts / "cb/text-seed0-aa", prompts / "copa/text-seed0-aa"]
     assert found.like == prompts / "rte/text-seed0-aa"
 
 
@@ -74,7 +81,11 @@ def test_a_mean_leaves_out_runs_of_the_task_itself(prompts):
         (["cb"], "wsc", r"^prompt\.like=.*wsc/text-seed0-\*: no run matches; train it first$"),
         (["cb"], "copa", r"^prompt\.like=.*text-seed0-aa: is a run of task 'copa'; name one of 'rte'$"),
         (["cb", "*b"], "rte", r"^prompt\.runs: .*/cb/text-seed0-aa is named twice; name each run once$"),
-        (["rte"], "rte", r"^prompt\.runs: all runs are of task 'rte'"),
+        (
+            ["rte"],
+            "rte",
+            r"^prompt\.runs names only runs of task 'rte', which are left out; name runs of other tasks$",
+        ),
         (
             ["c*"],
             "rte",
@@ -85,3 +96,22 @@ def test_a_mean_leaves_out_runs_of_the_task_itself(prompts):
 def test_what_is_no_mean_is_one_line(prompts, tasks, like, message):
     with pytest.raises(UserError, match=message):
         mean_of(prompts, tasks, like)
+
+
+@pytest.mark.parametrize(("init", "key"), [("run", "prompt.run"), ("mean", "prompt.runs")])
+def test_a_source_that_cannot_be_read_is_named_with_its_key(prompts, monkeypatch, init, key):
+    run = str(prompts / "cb/text-seed0-aa")
+    start = {
+        "run": PromptSettings(init="run", run=run),
+        "mean": PromptSettings(init="mean", runs=[run], like=f"{prompts}/{{task}}/*"),
+    }[init]
+    settings = replace(composed("task=rte"), prompt=start)
+
+    def fails(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(key)}={run}/{FILE}: cannot be read \(Input/output error\)$"
+    ):
+        run_id(settings, {})

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from softprompt.analysis.mantel import mantel_table
+from softprompt.analysis.prompt_mean import cosine_of_means
 from softprompt.analysis.prompt_transfer import (
     OTHERS,
     grid,
@@ -13,18 +14,17 @@ from softprompt.analysis.prompt_transfer import (
     prompt_transfer_table,
 )
 from softprompt.analysis.retrieval import retrieval
-from softprompt.analysis.similarity import as_matrix, cosine_of_means, similarity_table
+from softprompt.analysis.similarity import as_matrix, similarity_table
 from softprompt.report.formatting import format_interval, format_range
 from softprompt.report.learning_curves import learning_curves_figure
 from softprompt.report.registry import Section, section
-from softprompt.report.spot_means import HOW, Means, digest_lines, mean_findings, means_of
+from softprompt.report.spot_means import HOW, MeanTables, digest_lines, mean_findings, mean_tables
 from softprompt.report.spot_runs import (
-    Started,
+    RunFromPrompt,
+    compared_runs,
     curves_of,
     outcomes_of,
     pairs_of,
-    started_from_means,
-    started_from_runs,
 )
 from softprompt.settings import AnalysisSettings
 from softprompt.study import Study
@@ -42,18 +42,17 @@ def spot(study: Study, settings: AnalysisSettings) -> Section | None:
     """Exact match and steps by start, and whether similarity finds a good source; None without such runs."""
     if not any(run.settings.prompt.run or run.settings.prompt.runs for run in study.runs):
         return None
-    started, reasons = started_from_runs(study)
-    from_means, further = started_from_means(study)
-    reasons += [reason for reason in further if reason not in reasons]
-    if not started:
+    from_prompts, from_means, reasons = compared_runs(study)
+    if not from_prompts:
         return Section(TITLE, f"Left out: {'; '.join(reasons or [WITHOUT_SINGLE])}.")
-    curves = curves_of(started, from_means)
-    outcomes = outcomes_of(study, started, from_means, curves)
-    pairs = pairs_of(started, outcomes)
+    curves = curves_of(from_prompts, from_means)
+    outcomes = outcomes_of(study, from_prompts, from_means, curves)
+    pairs = pairs_of(from_prompts, outcomes)
     table = prompt_transfer_table(pairs)
-    similarities = _similarities(started)
-    means = means_of(study, from_means, started, similarities, outcomes) if from_means else None
+    similarities = _similarities(from_prompts)
+    means = mean_tables(study, from_means, from_prompts, similarities, outcomes) if from_means else None
     retrieved = _retrieval_table(table, similarities)
+    reasons += means.left_out if means else []
     left_out = [f"Runs without a comparison: {'; '.join(reasons)}."] if reasons else []
     return Section(
         title=TITLE,
@@ -61,9 +60,10 @@ def spot(study: Study, settings: AnalysisSettings) -> Section | None:
             "SPoT (Vu et al. 2022): a prompt starts as the tuned prompt of another task (prompt=run). Beside it is the run of the "
             "same task and seed in the source's sweep, which started from the instruction. Zero-shot: exact match "
             "before the first step, on the whole validation set. Differences are in points, with 95% intervals for new seeds "
-            "and examples; runs are paired by seed, answers by example. Steps: the first evaluated step with 95% of the task's "
-            "best exact match of either start; those of the source's own training are not counted. A task's own prompt is a "
-            "control: it shows what further training alone does. Similarity is the cosine of two prompts' mean rows (raw), "
+            "and examples; runs are paired by seed, answers by example. Steps: the first evaluated step with 95% of the best "
+            "exact match that any run of the task reaches here, whatever it started from, so that further runs can change them; "
+            "those of the source's own training are not counted. A task's own prompt is a control: it shows what further "
+            "training alone does. Similarity is the cosine of two prompts' mean rows (raw), "
             "mean over pairs of runs of the source's sweep. Its p are by relabelling the tasks."
             + (f" {HOW}" if means else "")
         ),
@@ -88,9 +88,9 @@ def spot(study: Study, settings: AnalysisSettings) -> Section | None:
     )
 
 
-def _similarities(started: list[Started]) -> pd.DataFrame:
+def _similarities(from_prompts: list[RunFromPrompt]) -> pd.DataFrame:
     """The similarity of every two tasks' prompts from the instruction."""
-    runs = {str(run.path): run for one in started for run in (one.source, one.from_instruction)}
+    runs = {str(run.path): run for one in from_prompts for run in (one.source, one.from_instruction)}
     tasks = [run.settings.task.name for run in runs.values()]
     matrices = [run.best_prompt().matrix for run in runs.values()]
     return similarity_table(tasks, matrices, "cosine of means", cosine_of_means)
@@ -231,7 +231,7 @@ def _caption(table: pd.DataFrame) -> str:
     )
 
 
-def _digest(table: pd.DataFrame, means: Means | None) -> pd.DataFrame:
+def _digest(table: pd.DataFrame, means: MeanTables | None) -> pd.DataFrame:
     if means:  # the line of a target's mean stands behind its others
         lines = pd.concat([table, digest_lines(means)], ignore_index=True)
         targets = list(lines["target"].unique())
