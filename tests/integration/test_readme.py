@@ -63,7 +63,12 @@ def test_every_override_shown_composes() -> None:
 
     single = re.findall(r"`([a-z0-9_.]+=[a-z0-9_.,]+)`", README)
     assert len(single) >= 9
+    needed = {
+        "prompt=file": ["prompt.path=x"],
+        "prompt=run": ["prompt.run=x"],
+        "prompt=mean": ["prompt.runs=[x]", "prompt.like=x"],
+    }
     for override in single:
         key, _, values = override.partition("=")
         for value in values.split(","):
-            composed(f"{key}={value}", *{"file": ["prompt.path=x"], "run": ["prompt.run=x"]}.get(value, []))
+            composed(f"{key}={value}", *needed.get(f"{key}={value}", []))

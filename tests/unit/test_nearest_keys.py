@@ -26,7 +26,8 @@ def test_a_mistyped_key_is_named_with_keys_like_it(key: str, command: str, advic
     ("key", "file"),
     [
         ("task.answers", "task=record has"),
-        ("method.hidden", "method=prefix has"),
+        ("method.hidden", "method=prefix and method=residual have"),
+        ("method.candidates", "method=autoprompt has"),
         ("prompt.run", "prompt=run has"),
     ],
 )
