@@ -196,7 +196,7 @@ def _start_from(path: Path, request: Request) -> Start:
 
 
 def initial_prompt(
-    settings: PromptSettings, backbone: Backbone, task: TaskSettings, seed: int, method: str = "prompt"
+    settings: PromptSettings, backbone: Backbone, task: TaskSettings, seed: int, method: str
 ) -> SoftPrompt:
     """The prompt that a run of a method starts from. Its rows are keys and values only where the method is "prefix".
 

@@ -38,8 +38,9 @@ def mean_start_table(comparisons: list[MeanComparison]) -> pd.DataFrame:
     """The mean by target, beside each other start (`other`).
 
     Returns:
-        Exact match in percent, differences in points with 95% intervals, and median steps over runs, as in `prompt_transfer_table`,
-        with `other_` where that has `instruction_`. `seeds` counts different seeds. The mean with equal weights is not tuned: its values after tuning are NaN.
+        Exact match in percent, differences in points with 95% intervals, and median steps over runs, as in
+        `prompt_transfer_table`, with `other_` where that has `instruction_`. `seeds` counts different seeds. The mean with
+        equal weights is not tuned: its values after tuning are NaN.
     """
     lines = []
     for target in dict.fromkeys(one.target for one in comparisons):

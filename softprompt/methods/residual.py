@@ -34,10 +34,10 @@ class ResidualMethod:
 
     def values(self, start: SoftPrompt, generator: torch.Generator) -> Tensor:
         """See `Method`: the rows, the weights of both layers, their biases, and gain and bias of the layer norm."""
-        _, *layers, _, _, _, _ = self._shapes(start.matrix)
-        weights = [torch.randn(*shape, generator=generator) / shape[0] ** 0.5 for shape in layers]
-        zeros = torch.zeros(self.hidden + 3 * start.matrix.shape[1])
-        return torch.cat([start.matrix.flatten(), *(weight.flatten() for weight in weights), zeros])
+        shapes = self._shapes(start.matrix)
+        weights = [torch.randn(*shape, generator=generator) / shape[0] ** 0.5 for shape in shapes[1:3]]
+        zeros = [torch.zeros(*shape) for shape in shapes[3:]]
+        return torch.cat([part.flatten() for part in (start.matrix, *weights, *zeros)])
 
     def parameters(self, values: Tensor) -> int:
         """See `Method`."""

@@ -28,7 +28,7 @@ def task(name="cb", answers=("True", "False", "not a")):
 
 
 def start(bloom, seed=0, on=None, **settings):
-    return initial_prompt(PromptSettings(**settings), bloom, on or task(), seed)
+    return initial_prompt(PromptSettings(**settings), bloom, on or task(), seed, "prompt")
 
 
 def test_text_starts_as_the_embeddings_of_the_instruction(bloom):
@@ -72,9 +72,11 @@ def test_vocab_draws_no_added_special_token(bloom):
 def test_tasks_of_one_seed_start_from_different_rows(bloom, init):
     """Otherwise prompts of one seed would be similar whatever their tasks are."""
     settings = PromptSettings(init=init, length=6)
-    of_task = {name: initial_prompt(settings, bloom, task(name), 0).matrix for name in ("cb", "rte")}
+    of_task = {
+        name: initial_prompt(settings, bloom, task(name), 0, "prompt").matrix for name in ("cb", "rte")
+    }
     assert not torch.equal(of_task["cb"], of_task["rte"])
-    assert torch.equal(of_task["cb"], initial_prompt(settings, bloom, task("cb"), 0).matrix)
+    assert torch.equal(of_task["cb"], initial_prompt(settings, bloom, task("cb"), 0, "prompt").matrix)
 
 
 def test_random_has_the_scale_of_the_embedding_table(bloom):
