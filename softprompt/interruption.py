@@ -82,6 +82,28 @@ def raise_if_received(quiet: bool = False) -> None:
         raise Interrupted(_received, quiet)
 
 
+def behind(error: BaseException) -> Interrupted | None:
+    """The `Interrupted` in whose handling this error was raised, if there is one.
+
+    A signal that raises in the middle of a library's work can leave the library's objects half changed, so that its
+    clean-up fails with an error of its own.
+    """
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, Interrupted):
+        link = link.__cause__ or link.__context__
+    return link
+
+
+def raise_if_behind(error: BaseException) -> None:
+    """Call this where an error would be taken for the failure of one run and others would go on.
+
+    Raises:
+        Interrupted: see `behind`.
+    """
+    if (interrupted := behind(error)) is not None:
+        raise interrupted
+
+
 @contextmanager
 def deferred() -> Iterator[None]:
     """Inside the context a signal does not raise; call `raise_if_received` where it is safe to end."""

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 from hydra.errors import HydraException
@@ -24,6 +23,7 @@ from hydra_plugins.hydra_packed_launcher._devices import (
     places,
     visible_gpus,
 )
+from hydra_plugins.hydra_packed_launcher._signals import signals_at_pauses
 from hydra_plugins.hydra_packed_launcher._table import Display, JobState
 from hydra_plugins.hydra_packed_launcher._worker import Worker, describe, load_runner
 from hydra_plugins.hydra_packed_launcher.runner import Job, Needs
@@ -92,7 +92,7 @@ class Sweep:
         self.control = Control.new(self.folder, self.local)
         cluster: Cluster | None = None
         try:
-            with self.display:
+            with self.display, signals_at_pauses() as self._pause:
                 needs = self._needs()
                 if waiting := self._unsettled():
                     cluster = self.cluster = self._make_cluster([needs[number] for number in waiting])
@@ -101,7 +101,7 @@ class Sweep:
                         self._take_events()
                         self._look_after_workers()
                         self.display.draw()
-                        sleep(cluster.poll)
+                        self._pause(cluster.poll)
                     self._wait_for_ends()
         finally:
             with _without_sigterm():
@@ -247,7 +247,7 @@ class Sweep:
             self._take_events()
             if name in self._ended or self.local:  # a local file system is never late
                 return
-            sleep(0.1)
+            self._pause(0.1)
 
     def _replace(self, name: str, held: Sequence[int]) -> None:
         """Start another worker for one that died. If it had several jobs side by side, the new one has half as many."""
@@ -282,7 +282,7 @@ class Sweep:
         for _ in range(50):
             if not any(self.cluster.is_alive(name) for name in self._alive):
                 return
-            sleep(0.1)
+            self._pause(0.1)
 
     def _stop(self, cluster: Cluster | None) -> None:
         """End the workers that are left, and remove the control folder."""

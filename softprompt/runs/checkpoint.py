@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from softprompt import interruption
 from softprompt.errors import UserError
 from softprompt.files import Damaged, seal, unseal, write_atomically, writing
 from softprompt.runs.run import LAST, PREVIOUS, Run
@@ -76,6 +77,7 @@ def _read(path: Path, run: Run) -> tuple[dict[str, Any], list[str]]:
         version = "0.2" if older else loaded["version"]
         finite = bool(torch.isfinite(state["prompt"]).all())
     except Exception as error:  # torch raises what its unpickler and zip reader raise
+        interruption.raise_if_behind(error)
         raise Damaged("cannot be read as a checkpoint") from error
     if not finite:
         raise Damaged("its prompt has values that are not finite")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from softprompt import interruption
 from softprompt.backbone import model_fingerprint
 from softprompt.console import say
 from softprompt.data.sources import read_records
@@ -82,6 +83,7 @@ def train_runs(
             try:
                 pack.train()
             except Exception as error:
+                interruption.raise_if_behind(error)
                 together = list(waiting.claimed)
                 if is_distributed(first.trainer) or isinstance(error, torch.AcceleratorError) or not together:
                     raise  # other devices wait for this one, or the device is broken

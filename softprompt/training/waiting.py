@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from softprompt import interruption
 from softprompt.backbone import choose_dtype
 from softprompt.data.sources import Records
 from softprompt.errors import InUse, UserError
@@ -141,6 +142,7 @@ class WaitingRuns:
 
     def refuse(self, settings: Settings, error: Exception) -> None:
         """There can be no run with these settings."""
+        interruption.raise_if_behind(error)
         traceback.clear_frames(error.__traceback__)  # they hold tensors, and the failures are kept
         self.failures.append(error)
         self.report(settings, "failed", {"error": error})

@@ -112,6 +112,23 @@ def test_a_signal_before_training_ends_at_once(command: list[str], tmp_path: Pat
     assert process.returncode == 143 and errors == f"stopped by SIGTERM; {GOES_ON}\n"
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1", "hydra/launcher=basic"]])
+def test_a_signal_is_not_hidden_by_an_error_that_it_causes(command: list[str], sweep: list[str]) -> None:
+    """The signal arrives in the middle of a library's work, whose clean-up then fails."""
+    script = (
+        "import os, signal, time\nfrom softprompt import commands\n"
+        "def broken(settings):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(9)\n"
+        "    finally:\n        raise AttributeError('half changed')\n"
+        "commands._train_run = broken\ncommands.train()"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script, *sweep, *command[2:]],
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert finished.returncode == 143 and finished.stderr == f"stopped by SIGTERM; {GOES_ON}\n"
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     """The training loop does not answer: here it sleeps where signals are deferred."""
     script = (
