@@ -34,6 +34,7 @@ class SweepRunner:
 
     def needs(self, job: Job) -> Needs:
         """See `Runner.needs`."""
+        interruption.raise_if_received()  # if a library swallowed the exception of the signal's handler
         settings = parse_settings(job.config)
         trainer = settings.trainer
         prompt = settings.prompt

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -198,18 +197,16 @@ def _slurm_errors() -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c_is_ours() -> Iterator[None]:
-    """Processes that are started in the context ignore Ctrl-C, which a terminal sends to all of them.
+    """Processes that are started in the context never receive Ctrl-C, which a terminal sends to all of them.
 
-    The launcher asks them to stop. Submitit's own processes would kill the workers after a second.
+    The launcher asks them to stop. Submitit's own processes would kill the workers after a second. A Ctrl-C that comes
+    while the signal is blocked here is received at the end of the context.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

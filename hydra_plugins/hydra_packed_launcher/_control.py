@@ -4,6 +4,7 @@
   plan.json             the jobs, and what a worker needs to know
   events/<worker>.jsonl what each worker reports, a line per event
   settled/<job>         an empty file for every job that has ended
+  stop                  an empty file, from when the launcher asks its workers to end
   logs/                 standard output and error of the workers, and what submitit writes
 """
 
@@ -111,6 +112,13 @@ class Control:
 
     def is_settled(self, job: int) -> bool:
         return (self.path / "settled" / str(job)).exists()
+
+    def stop(self) -> None:
+        """Ask all workers to end. A signal alone can come before a worker handles it."""
+        (self.path / "stop").touch()
+
+    def is_stopped(self) -> bool:
+        return (self.path / "stop").exists()
 
     def remove(self) -> None:
         """Remove the folder, and its parent if it is empty."""

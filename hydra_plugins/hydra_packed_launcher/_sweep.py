@@ -290,6 +290,7 @@ class Sweep:
         if cluster is not None:
             if self._alive and self._unsettled():
                 self.display.say(f"stopping: {len(self._alive)} workers save their runs")
+            self.control.stop()
             left = cluster.stop()
         if left:
             self.display.say(f"{', '.join(left)} did not end; their logs are in {self.control.logs}")

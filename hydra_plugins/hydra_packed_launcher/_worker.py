@@ -65,6 +65,7 @@ class Worker:
             watch = threading.Thread(target=_end_with, args=(self.launcher, os.getppid()), daemon=True)
             watch.start()
         control = Control(self.folder)
+        _end_if_stopped(control)
         plan = self._wait_for_plan(control)
         sys.argv = list(plan.arguments)
         control.report(self.name, None, "started", {"host": socket.gethostname(), "process": os.getpid()})
@@ -112,6 +113,7 @@ class Worker:
                 control.settle(number)  # after the report, or a worker that dies in between loses the job
 
         def skip(job: Job) -> bool:
+            _end_if_stopped(control)
             return control.is_settled(job.number)
 
         kinds = [[jobs[number] for number in kind] for kind in self._rotated(plan.kinds, plan.workers)]
@@ -158,6 +160,12 @@ def describe(error: BaseException) -> str:
 
 def _details(error: BaseException) -> dict[str, Any]:
     return {"reason": describe(error), "traceback": "".join(traceback.format_exception(error))}
+
+
+def _end_if_stopped(control: Control) -> None:
+    """End if the launcher asks for it: its signal has no effect before this process handles it."""
+    if control.is_stopped():
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _end(number: int, frame: object) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from softprompt import interruption
 from softprompt.console import say
 from softprompt.errors import UserError
 from softprompt.files import read_json, remove_leftovers, write_atomically
@@ -32,6 +33,7 @@ def write_report(settings: AnalysisSettings, console: Console) -> None:
         remove_leftovers(place)
     sections: list[Section] = []
     for name, make_section in parts.items():
+        interruption.raise_if_received()  # if a library swallowed the exception of the signal's handler
         with console.status(f"{name} ..."):
             section = make_section(study, settings)
             if section is None:

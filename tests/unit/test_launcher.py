@@ -1,6 +1,7 @@
 """The packed launcher without processes: devices, the control folder, the table, and what is done about dead workers."""
 
 import io
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from hydra_plugins.hydra_packed_launcher import _control, _sweep
 from hydra_plugins.hydra_packed_launcher._compose import SharedCompositions
-from hydra_plugins.hydra_packed_launcher._control import Control, varying
+from hydra_plugins.hydra_packed_launcher._control import Control, Plan, varying
 from hydra_plugins.hydra_packed_launcher._devices import places, visible_gpus
 from hydra_plugins.hydra_packed_launcher._sweep import Options, Sweep
 from hydra_plugins.hydra_packed_launcher._table import Display, JobState, time_left
@@ -352,3 +353,19 @@ def test_a_job_with_a_wrong_config_fails_and_the_others_go_on(
     again = Sweep(sweep.options, list(sweep.jobs.values()), list("abcd"), sweep.folder, [], lambda *_: None)
     again.run()
     assert states(again) == ["done", "done", "failed", "done"]
+
+
+def test_a_worker_that_missed_the_signal_to_stop_ends_before_its_next_job(tmp_path: Path) -> None:
+    control = Control.new(tmp_path, local=True)
+    control.write_plan(
+        Plan("softprompt.sweep.SweepRunner", [Job(0, ["seed=0"], {"wrong": 1})], [[0]], ["train.py"], 1)
+    )
+    worker = Worker(control.path, "worker-0", 0, None, 1, {}, None)
+    control.stop()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            worker()
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # the worker sets its own
+    assert end.value.code == 143 and list(control.new_events()) == []
