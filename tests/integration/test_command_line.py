@@ -270,3 +270,26 @@ def test_two_processes_learn_what_one_learns(tiny: Command, tmp_path: Path) -> N
         (path.parent / "metrics.csv").read_text().splitlines()[-1].split(",")[2:9] for path in (one, two)
     ]
     assert [float(x) for x in scores[0]] == pytest.approx([float(x) for x in scores[1]], rel=1e-4)
+
+
+def test_a_group_that_is_null_is_named(tiny: Command) -> None:
+    result = call("train.py", *tiny, "task=null")
+    assert result.returncode == 1
+    assert (
+        result.stderr
+        == "error: task=null: should be one of boolq, cb, copa, multirc, record, rte, wic, wsc\n"
+    )
+
+
+def test_a_terminal_without_unicode_is_no_obstacle(tiny: Command) -> None:
+    result = call("train.py", *tiny, "task.instruction='Does…entail?'", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert result.returncode == 0, result.stderr
+
+
+def test_without_network_a_run_is_trained_and_recorded_offline(tiny: Command) -> None:
+    variables = {"WANDB_MODE": "", "WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    result = call("train.py", *tiny, "logger=wandb", **variables)
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if "W&B cannot be reached" in line]
+    place = line.partition("upload with `wandb sync ")[2].rstrip("`").removesuffix("/offline-run-*")
+    assert list(Path(place).glob("offline-run-*/*.wandb"))
