@@ -109,7 +109,7 @@ def _as_job(job: Callable[[], Any]) -> Any:
     try:
         return job()
     except Exception as error:
-        interruption.raise_if_behind(error)
+        interruption.raise_if_ending()
         if not _in_sweep():
             if not _is_expected(error):
                 raise
@@ -160,7 +160,7 @@ def _run(command: Callable[[], Any], config: str) -> None:
         _check_groups(sys.argv[1:])
         command()
     except (Exception, Interrupted) as raised:
-        error = interruption.behind(raised) or with_nearest_keys(raised, config)
+        error = interruption.ending() or with_nearest_keys(raised, config)
     if failed := failed_runs():  # a sweeper may tolerate some, and then raises nothing
         print_failed_runs(failed)
     if isinstance(error, Interrupted):

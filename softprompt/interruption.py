@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 _received: signal.Signals | None = None
+_ending: "Interrupted | None" = None
 _deferred = 0  # how many `deferred` contexts are open
 _pass_on: Callable[[int], None] | None = None  # sends a signal to a process that works for this one
 
@@ -79,29 +81,40 @@ def raise_if_received(quiet: bool = False) -> None:
         Interrupted: a signal was received.
     """
     if _received is not None:
-        raise Interrupted(_received, quiet)
+        end(_received, quiet)
 
 
-def behind(error: BaseException) -> Interrupted | None:
-    """The `Interrupted` in whose handling this error was raised, if there is one.
+def end(received: signal.Signals, quiet: bool = False) -> NoReturn:
+    """End the process because of this signal, with everything saved that has to be.
 
-    A signal that raises in the middle of a library's work can leave the library's objects half changed, so that its
-    clean-up fails with an error of its own.
-    """
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, Interrupted):
-        link = link.__cause__ or link.__context__
-    return link
-
-
-def raise_if_behind(error: BaseException) -> None:
-    """Call this where an error would be taken for the failure of one run and others would go on.
+    Args:
+        quiet: see `Interrupted`.
 
     Raises:
-        Interrupted: see `behind`.
+        Interrupted: always.
     """
-    if (interrupted := behind(error)) is not None:
-        raise interrupted
+    global _ending
+    _ending = Interrupted(received, quiet)
+    raise _ending
+
+
+def ending() -> Interrupted | None:
+    """The interruption that this process is ending with, if one was raised.
+
+    A library whose work it stops half way may hide it: its clean-up fails with an error of its own, or it takes the
+    exception for a module that cannot be imported.
+    """
+    return _ending
+
+
+def raise_if_ending() -> None:
+    """Call this where an error would count as the failure of one run and others would go on.
+
+    Raises:
+        Interrupted: one was raised before.
+    """
+    if _ending is not None:
+        raise _ending
 
 
 @contextmanager
@@ -137,7 +150,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if _pass_on:
         _pass_on(number)
     if not _deferred:
-        raise Interrupted(_received)
+        end(_received)
 
 
 def _wraps_our_handler(handler: object) -> bool:

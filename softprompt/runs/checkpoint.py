@@ -77,7 +77,7 @@ def _read(path: Path, run: Run) -> tuple[dict[str, Any], list[str]]:
         version = "0.2" if older else loaded["version"]
         finite = bool(torch.isfinite(state["prompt"]).all())
     except Exception as error:  # torch raises what its unpickler and zip reader raise
-        interruption.raise_if_behind(error)
+        interruption.raise_if_ending()
         raise Damaged("cannot be read as a checkpoint") from error
     if not finite:
         raise Damaged("its prompt has values that are not finite")

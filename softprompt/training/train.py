@@ -83,7 +83,7 @@ def train_runs(
             try:
                 pack.train()
             except Exception as error:
-                interruption.raise_if_behind(error)
+                interruption.raise_if_ending()
                 together = list(waiting.claimed)
                 if is_distributed(first.trainer) or isinstance(error, torch.AcceleratorError) or not together:
                     raise  # other devices wait for this one, or the device is broken

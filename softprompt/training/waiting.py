@@ -142,7 +142,7 @@ class WaitingRuns:
 
     def refuse(self, settings: Settings, error: Exception) -> None:
         """There can be no run with these settings."""
-        interruption.raise_if_behind(error)
+        interruption.raise_if_ending()
         traceback.clear_frames(error.__traceback__)  # they hold tensors, and the failures are kept
         self.failures.append(error)
         self.report(settings, "failed", {"error": error})

@@ -1,4 +1,4 @@
-"""A small sweep with a report, for several files of tests."""
+"""A small sweep, without and with its report, for several files of tests."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from tests.integration.small_sweep import ANALYSIS, CONTROL, HOSTILE
 
 
 @pytest.fixture(scope="session")
-def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
+def trained_sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     """Three tasks, two initialisers, two seeds; the model's vocabulary has tokens that a page must escape."""
     root = tmp_path_factory.mktemp("sweep")
     model = root / "model"
@@ -39,5 +39,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
                 )  # fmt: skip
                 pack.append(settings)
         train_pack(pack, Console(quiet=True))
-    write_report(replace(ANALYSIS, sweep=str(root / "small")), Console(quiet=True))
     return root / "small"
+
+
+@pytest.fixture(scope="session")
+def small_sweep(trained_sweep: Path) -> Path:
+    """The same with its report."""
+    write_report(replace(ANALYSIS, sweep=str(trained_sweep)), Console(quiet=True))
+    return trained_sweep

@@ -18,8 +18,8 @@ from tests.integration.small_sweep import ANALYSIS, CONTROL, HOSTILE
 BROWSER = shutil.which("chromium")
 
 
-def test_findings_stand_beside_their_null_and_captions_are_sentences(sweep: Path) -> None:
-    page = (sweep / "analysis/report.html").read_text()
+def test_findings_stand_beside_their_null_and_captions_are_sentences(small_sweep: Path) -> None:
+    page = (small_sweep / "analysis/report.html").read_text()
     for part in (
         "because runs of a task start alike",
         "With m tasks no p can be below 2/m!",
@@ -28,22 +28,24 @@ def test_findings_stand_beside_their_null_and_captions_are_sentences(sweep: Path
         assert part in page
     captions = re.findall("<figcaption>(.*)</figcaption>", page)
     assert sum(caption.endswith(".") and " " in caption for caption in captions) >= 3
-    nearest = pd.read_csv(sweep / "analysis/tables/nearest_prompt.csv").set_index(["variant", "prompts"])
+    nearest = pd.read_csv(small_sweep / "analysis/tables/nearest_prompt.csv").set_index(
+        ["variant", "prompts"]
+    )
     assert nearest["same_task"]["text", "start"] == 6  # two runs of each of three tasks start alike
     assert not nearest["starts_differ"]["text", "start"] and nearest["starts_differ"]["random", "start"]
 
 
-def test_control_characters_of_the_vocabulary_are_shown_as_numbers(sweep: Path) -> None:
-    study = Study(sweep, Console(quiet=True), replace(ANALYSIS, sweep=str(sweep)))
+def test_control_characters_of_the_vocabulary_are_shown_as_numbers(small_sweep: Path) -> None:
+    study = Study(small_sweep, Console(quiet=True), replace(ANALYSIS, sweep=str(small_sweep)))
     token = study.backbone.tokenizer.convert_tokens_to_ids(CONTROL)
     assert token != study.backbone.tokenizer.unk_token_id
     assert study.text_of(token) == r"\x01\x1b[31m\x7f"
-    page = (sweep / "analysis/report.html").read_text()
+    page = (small_sweep / "analysis/report.html").read_text()
     assert not set(page) & set("\x01\x1b\x7f")
 
 
-def test_the_page_explains_the_spaces_once_before_they_are_named(sweep: Path, tmp_path: Path) -> None:
-    page = (sweep / "analysis/report.html").read_text()
+def test_the_page_explains_the_spaces_once_before_they_are_named(small_sweep: Path, tmp_path: Path) -> None:
+    page = (small_sweep / "analysis/report.html").read_text()
     assert page.count("compared in three spaces") == 1
     body = page[page.index("<section") :]
     assert (
@@ -51,21 +53,21 @@ def test_the_page_explains_the_spaces_once_before_they_are_named(sweep: Path, tm
     )
     assert "as read" not in page
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy)
+    shutil.copytree(small_sweep, copy)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))
     assert "compared in three spaces" not in (copy / "analysis/report.html").read_text()
 
 
-def test_the_page_escapes_tokens(sweep: Path) -> None:
-    page = (sweep / "analysis/report.html").read_text()
+def test_the_page_escapes_tokens(small_sweep: Path) -> None:
+    page = (small_sweep / "analysis/report.html").read_text()
     assert HOSTILE not in page and "&lt;script&gt;" in page
     assert "<script" not in page
     assert not re.search(r'(?:src|href)="(?!#|data:)', page.replace('xlink:href="#', ""))
 
 
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
-def test_a_browser_shows_the_page_without_errors_or_requests(sweep: Path, tmp_path: Path) -> None:
-    page = sweep / "analysis/report.html"
+def test_a_browser_shows_the_page_without_errors_or_requests(small_sweep: Path, tmp_path: Path) -> None:
+    page = small_sweep / "analysis/report.html"
     result = subprocess.run(
         [
             str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -79,5 +81,5 @@ def test_a_browser_shows_the_page_without_errors_or_requests(sweep: Path, tmp_pa
     # The page's policy forbids scripts and requests; an attempt would be reported on the console.
     assert "default-src 'none'" in result.stdout
     assert "CONSOLE" not in result.stderr
-    rows = len(list(csv.reader((sweep / "analysis/tables/scores.csv").open())))
+    rows = len(list(csv.reader((small_sweep / "analysis/tables/scores.csv").open())))
     assert result.stdout.count("<svg") >= 7 and rows == 13

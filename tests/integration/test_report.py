@@ -43,8 +43,8 @@ def row_counts(study, settings):
 """
 
 
-def test_every_table_and_figure_is_there(sweep: Path) -> None:
-    made = sweep / "analysis"
+def test_every_table_and_figure_is_there(small_sweep: Path) -> None:
+    made = small_sweep / "analysis"
     tables = {path.stem for path in (made / "tables").glob("*.csv")}
     assert tables == {
         "scores", "scores_by_task", "steps_to_level", "neighbours", "kept_rows", "ablation",
@@ -79,15 +79,15 @@ def test_every_table_and_figure_is_there(sweep: Path) -> None:
     about = json.loads((made / "analysis.json").read_text())
     assert len(about["runs"]) == 12 and len({run["prompt"] for run in about["runs"]}) == 12
     assert set(about["tables"]["Scores"]) == {"scores_by_task", "steps_to_level", "scores"}
-    prompt = next(sweep.glob(f"*/{about['runs'][0]['run']}/prompt.safetensors"))
+    prompt = next(small_sweep.glob(f"*/{about['runs'][0]['run']}/prompt.safetensors"))
     assert about["runs"][0]["prompt"] == hashlib.sha256(prompt.read_bytes()).hexdigest()
 
 
 def test_a_second_report_uses_the_cached_answers_and_is_equal(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy)
+    shutil.copytree(small_sweep, copy)
     drawn = [
         copy / "analysis" / name
         for name in ("tables/transfer.csv", "figures/transfer.png", "figures/transfer.pdf")
@@ -100,9 +100,9 @@ def test_a_second_report_uses_the_cached_answers_and_is_equal(
     assert [path.read_bytes() for path in drawn] == before
 
 
-def test_damaged_answers_in_the_cache_are_computed_again(sweep: Path, tmp_path: Path) -> None:
+def test_damaged_answers_in_the_cache_are_computed_again(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy)
+    shutil.copytree(small_sweep, copy)
     table = copy / "analysis/tables/transfer.csv"
     before = table.read_bytes()
     shutil.rmtree(copy / "analysis/cache")  # it has the answers of other sections, too
@@ -119,9 +119,9 @@ def test_damaged_answers_in_the_cache_are_computed_again(sweep: Path, tmp_path: 
     assert table.read_bytes() == before and files[0].read_bytes() == originals[0]
 
 
-def test_a_smaller_report_leaves_no_older_tables(sweep: Path, tmp_path: Path) -> None:
+def test_a_smaller_report_leaves_no_older_tables(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy)
+    shutil.copytree(small_sweep, copy)
     mine = copy / "analysis" / "tables" / "mine.csv"
     mine.write_text("a file of the user's")
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["projection"]), Console(quiet=True))
@@ -136,9 +136,9 @@ def test_a_smaller_report_leaves_no_older_tables(sweep: Path, tmp_path: Path) ->
     }
 
 
-def test_prompts_that_are_all_the_same_are_not_projected(sweep: Path, tmp_path: Path) -> None:
+def test_prompts_that_are_all_the_same_are_not_projected(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     first = next(copy.glob("cb/text-seed0-*")) / "prompt.safetensors"
     content = first.read_bytes()
     for run in copy.glob("*/*-seed*"):
@@ -150,9 +150,9 @@ def test_prompts_that_are_all_the_same_are_not_projected(sweep: Path, tmp_path: 
     assert not (copy / "analysis/figures/projection.png").exists()
 
 
-def test_runs_without_checksums_are_read_with_one_warning(sweep: Path, tmp_path: Path) -> None:
+def test_runs_without_checksums_are_read_with_one_warning(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     for path in copy.glob("*/*/result.json"):
         result = json.loads(path.read_text())
         del result["files"], result["checksum"]
@@ -167,10 +167,10 @@ def test_runs_without_checksums_are_read_with_one_warning(sweep: Path, tmp_path:
 
 
 def test_a_sweep_with_an_unfinished_run_is_refused_or_says_what_it_leaves_out(
-    sweep: Path, tmp_path: Path
+    small_sweep: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     run = next(copy.glob("cb/text-seed0-*"))
     (run / "result.json").unlink()
     options = replace(ANALYSIS, sweep=str(copy), parts=["norms"])
@@ -181,21 +181,21 @@ def test_a_sweep_with_an_unfinished_run_is_refused_or_says_what_it_leaves_out(
     assert f"{run}" in (copy / "analysis/report.html").read_text()
 
 
-def test_a_report_of_one_part(sweep: Path, tmp_path: Path) -> None:
+def test_a_report_of_one_part(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["projection"]), Console(quiet=True))
     assert {path.stem for path in (copy / "analysis/tables").iterdir()} == {"projection", "nearest_prompt"}
 
 
 def test_a_start_from_another_tasks_instruction_is_shown(
-    sweep: Path, data_folder: Path, tmp_path: Path
+    small_sweep: Path, data_folder: Path, tmp_path: Path
 ) -> None:
     copa = yaml.safe_load((ROOT / "conf/task/copa.yaml").read_text())["instruction"]
     for task, *text in (["cb", f"prompt.text='{copa}'"], ["cb"], ["copa"]):
         settings = composed(
             f"task={task}", "prompt=text", "data=superglue_jsonl", f"data.root={data_folder}", *text,
-            f"model.id={sweep.parent / 'model'}", "model.package=null", "trainer=cpu", "trainer.max_epochs=1",
+            f"model.id={small_sweep.parent / 'model'}", "model.package=null", "trainer=cpu", "trainer.max_epochs=1",
             "sweep=wayward", f"output_root={tmp_path}",
         )  # fmt: skip
         train_pack([settings], Console(quiet=True))
@@ -210,13 +210,13 @@ def test_a_start_from_another_tasks_instruction_is_shown(
 
 
 def test_a_new_section_is_found_without_another_edit(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "row_counts.py").write_text(NEW_READING)
     monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
     monkeypatch.setattr(registry, "_places", dict(registry._places))
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy)
+    shutil.copytree(small_sweep, copy)
     assert list(registry.all_sections())[:4] == ["scores", "methods", "row_counts", "lengths"]
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["row_counts", "norms"]), Console(quiet=True))
     page = (copy / "analysis/report.html").read_text()
@@ -226,25 +226,25 @@ def test_a_new_section_is_found_without_another_edit(
     assert len(pd.read_csv(copy / "analysis/tables/row_counts.csv")) == 12
 
 
-def test_an_unknown_part_is_refused_with_the_known_ones(sweep: Path) -> None:
+def test_an_unknown_part_is_refused_with_the_known_ones(small_sweep: Path) -> None:
     with pytest.raises(UserError) as error:
-        write_report(replace(ANALYSIS, sweep=str(sweep), parts=["scores", "tsne"]), Console(quiet=True))
+        write_report(replace(ANALYSIS, sweep=str(small_sweep), parts=["scores", "tsne"]), Console(quiet=True))
     assert str(error.value) == (
         "parts='tsne': there is no such part; the parts are scores, methods, lengths, neighbours, readings, ablation, "
         "pruning, hard_prompt, waywardness, projection, norms, interpolation, difficulty, transfer, similarity, spot"
     )
 
 
-def test_a_single_run_has_a_report_too(sweep: Path, tmp_path: Path) -> None:
-    run = next(sweep.glob("cb/text-seed0-*"))
+def test_a_single_run_has_a_report_too(small_sweep: Path, tmp_path: Path) -> None:
+    run = next(small_sweep.glob("cb/text-seed0-*"))
     shutil.copytree(run, tmp_path / "one" / "cb" / run.name)
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one")), Console(quiet=True))
     assert (tmp_path / "one/analysis/report.html").exists()
 
 
-def test_prompts_of_two_models_are_not_compared(sweep: Path, tmp_path: Path) -> None:
+def test_prompts_of_two_models_are_not_compared(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "two"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     config = next(copy.glob("cb/*/config.yaml"))
     config.write_text(re.sub(r"id: .*model", "id: another", config.read_text()))
     reseal(config.parent)
@@ -252,8 +252,8 @@ def test_prompts_of_two_models_are_not_compared(sweep: Path, tmp_path: Path) -> 
         write_report(replace(ANALYSIS, sweep=str(copy)), Console(quiet=True))
 
 
-def test_a_sweep_with_wandb_logs_its_report_to_wandb(sweep: Path, tmp_path: Path) -> None:
-    run = next(sweep.glob("cb/text-seed0-*"))
+def test_a_sweep_with_wandb_logs_its_report_to_wandb(small_sweep: Path, tmp_path: Path) -> None:
+    run = next(small_sweep.glob("cb/text-seed0-*"))
     copy = tmp_path / "one" / "cb" / run.name
     shutil.copytree(run, copy)
     config = yaml.safe_load((copy / "config.yaml").read_text())
@@ -270,10 +270,10 @@ def test_a_sweep_with_wandb_logs_its_report_to_wandb(sweep: Path, tmp_path: Path
     )
 
 
-def test_the_analysis_chooses_its_logger(sweep: Path, tmp_path: Path) -> None:
+def test_the_analysis_chooses_its_logger(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "one" / "cb"
     copy.mkdir(parents=True)
-    run = next(sweep.glob("cb/text-seed0-*"))
+    run = next(small_sweep.glob("cb/text-seed0-*"))
     shutil.copytree(run, copy / run.name)
     logger = LoggerSettings(name="wandb", project="elsewhere")
     write_report(
@@ -282,9 +282,9 @@ def test_the_analysis_chooses_its_logger(sweep: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "one/analysis/wandb").glob("offline-run-*/run-*.wandb"))
 
 
-def test_runs_with_different_optimisers_are_different_variants(sweep: Path, tmp_path: Path) -> None:
+def test_runs_with_different_optimisers_are_different_variants(small_sweep: Path, tmp_path: Path) -> None:
     """The same task and initialiser with another optimiser is another variant, in every table."""
-    for run in sorted(sweep.glob("cb/text-*")):
+    for run in sorted(small_sweep.glob("cb/text-*")):
         for optimiser in ("adam", "sgd"):
             copy = tmp_path / "two" / "cb" / f"{optimiser}-{run.name}"
             shutil.copytree(run, copy)
@@ -302,17 +302,17 @@ def test_runs_with_different_optimisers_are_different_variants(sweep: Path, tmp_
     assert (tmp_path / "two/analysis/figures/transfer_text_sgd.pdf").exists()
 
 
-def test_a_run_without_initial_tokens_has_a_report(sweep: Path, tmp_path: Path) -> None:
-    run = next(sweep.glob("cb/random-seed0-*"))
+def test_a_run_without_initial_tokens_has_a_report(small_sweep: Path, tmp_path: Path) -> None:
+    run = next(small_sweep.glob("cb/random-seed0-*"))
     shutil.copytree(run, tmp_path / "one" / "cb" / run.name)
     parts = ["scores", "neighbours", "readings", "ablation", "similarity", "difficulty"]
     write_report(replace(ANALYSIS, sweep=str(tmp_path / "one"), parts=parts), Console(quiet=True))
     assert (tmp_path / "one/analysis/report.html").exists()
 
 
-def test_a_model_that_has_changed_is_refused(sweep: Path, tmp_path: Path) -> None:
+def test_a_model_that_has_changed_is_refused(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     path = next(copy.glob("cb/text-seed0-*/result.json"))
     hashes = json.loads(path.read_text())["hashes"]
     reseal(path.parent, hashes={**hashes, "model/config.json": "0"})
@@ -321,10 +321,10 @@ def test_a_model_that_has_changed_is_refused(sweep: Path, tmp_path: Path) -> Non
 
 
 def test_a_prompt_too_long_for_another_task_s_texts_is_an_error(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     monkeypatch.setattr(Backbone, "context_length", 12)
     with pytest.raises(UserError, match=r"prompt rows and .* tokens do not fit the model's context of 12"):
         write_report(replace(ANALYSIS, sweep=str(copy), parts=["transfer"]), Console(quiet=True))

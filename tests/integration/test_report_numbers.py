@@ -21,9 +21,9 @@ from tests.conftest import reseal
 from tests.integration.small_sweep import ANALYSIS
 
 
-def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
-    transfer = pd.read_csv(sweep / "analysis/tables/transfer.csv")
-    results = [json.loads(path.read_text()) for path in sweep.glob("*/*/result.json")]
+def test_the_numbers_are_the_runs_numbers(small_sweep: Path) -> None:
+    transfer = pd.read_csv(small_sweep / "analysis/tables/transfer.csv")
+    results = [json.loads(path.read_text()) for path in small_sweep.glob("*/*/result.json")]
     same_task = transfer[(transfer["source"] == transfer["target"]) & (transfer["score"] == "exact match")]
     for row in same_task.to_dict("records"):
         runs = [r for r in results if r["task"] == row["source"] and r["init"] == row["variant"]]
@@ -37,10 +37,10 @@ def test_the_numbers_are_the_runs_numbers(sweep: Path) -> None:
         assert row["with_prompt"] == pytest.approx(tuned, abs=1e-4)
 
 
-def test_the_accuracy_up_to_a_label_map_is_that_of_the_most_likely_answers(sweep: Path) -> None:
+def test_the_accuracy_up_to_a_label_map_is_that_of_the_most_likely_answers(small_sweep: Path) -> None:
     """From the model's own forward pass over prompt, text and each answer of both tasks."""
-    study = Study(sweep, Console(quiet=True), ANALYSIS)
-    grid = pd.read_csv(sweep / "analysis/tables/transfer.csv")
+    study = Study(small_sweep, Console(quiet=True), ANALYSIS)
+    grid = pd.read_csv(small_sweep / "analysis/tables/transfer.csv")
     model, tokenizer = study.backbone.model, study.backbone.tokenizer
     target, source = study.targets["rte"], study.targets["cb"]
     names = list(dict.fromkeys([*target.task.verbalizers, *source.task.verbalizers]))
@@ -73,8 +73,8 @@ def test_the_accuracy_up_to_a_label_map_is_that_of_the_most_likely_answers(sweep
     assert row["with_prompt"].item() == pytest.approx(np.mean(shares))
 
 
-def test_a_ceiling_in_the_model_s_folder_bounds_the_gains(sweep: Path) -> None:
-    transfer = pd.read_csv(sweep / "analysis/tables/transfer.csv")
+def test_a_ceiling_in_the_model_s_folder_bounds_the_gains(small_sweep: Path) -> None:
+    transfer = pd.read_csv(small_sweep / "analysis/tables/transfer.csv")
     of_cb = transfer[(transfer["target"] == "cb") & transfer["score"].isin(["exact match", "rank accuracy"])]
     assert (of_cb["ceiling"] == 0.9).all() and (transfer.drop(of_cb.index)["ceiling"] == 1).all()
     assert (
@@ -85,8 +85,8 @@ def test_a_ceiling_in_the_model_s_folder_bounds_the_gains(sweep: Path) -> None:
     )
 
 
-def test_similarity_is_the_negative_mean_distance_and_correlates_with_both_gains(sweep: Path) -> None:
-    tables = sweep / "analysis/tables"
+def test_similarity_is_the_negative_mean_distance_and_correlates_with_both_gains(small_sweep: Path) -> None:
+    tables = small_sweep / "analysis/tables"
     similarity, distances = (pd.read_csv(tables / f"{name}.csv") for name in ("similarity", "distances"))
     variant = dict(
         zip(*(pd.read_csv(tables / "norms.csv")[name] for name in ("run", "variant")), strict=True)
@@ -118,12 +118,12 @@ def test_similarity_is_the_negative_mean_distance_and_correlates_with_both_gains
     assert set(correlations["gain"]) == {"exact match", "rank accuracy"}
 
 
-def test_the_spread_is_that_of_the_runs_files_and_starts_from_text_have_none(sweep: Path) -> None:
-    spread = pd.read_csv(sweep / "analysis/tables/spread.csv")
+def test_the_spread_is_that_of_the_runs_files_and_starts_from_text_have_none(small_sweep: Path) -> None:
+    spread = pd.read_csv(small_sweep / "analysis/tables/spread.csv")
     raw = spread[spread["space"] == "raw"]
     assert len(raw) == 6 and (raw["runs"] == 2).all()
     for row in raw.to_dict("records"):
-        runs = sorted(sweep.glob(f"{row['task']}/{row['variant']}-seed*"))
+        runs = sorted(small_sweep.glob(f"{row['task']}/{row['variant']}-seed*"))
         for name, prefix in (("prompt", ""), ("initial", "initial_")):
             prompts = [load_file(run / f"{name}.safetensors")["prompt"].astype(float) for run in runs]
             variance = np.var([np.linalg.norm(prompt) for prompt in prompts], ddof=1)
@@ -133,9 +133,9 @@ def test_the_spread_is_that_of_the_runs_files_and_starts_from_text_have_none(swe
         assert (row["initial_mean_squared_distance"] == 0) == (row["variant"] == "text")
 
 
-def test_copies_of_a_kept_prompt_count_once(sweep: Path, tmp_path: Path) -> None:
+def test_copies_of_a_kept_prompt_count_once(small_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     for run in copy.glob("cb/text-seed*"):
         shutil.copy(run / "initial.safetensors", run / "prompt.safetensors")
         reseal(run, best_step=0)
@@ -146,8 +146,8 @@ def test_copies_of_a_kept_prompt_count_once(sweep: Path, tmp_path: Path) -> None
     assert spread.loc[("cb", "random", "raw")]["runs"] == 2
 
 
-def test_a_hardly_tuned_text_prompt_keeps_its_tokens(sweep: Path) -> None:
-    neighbours = pd.read_csv(sweep / "analysis/tables/neighbours.csv", keep_default_na=False)
+def test_a_hardly_tuned_text_prompt_keeps_its_tokens(small_sweep: Path) -> None:
+    neighbours = pd.read_csv(small_sweep / "analysis/tables/neighbours.csv", keep_default_na=False)
     nearest = neighbours[
         (neighbours["rank"] == 1)
         & (neighbours["variant"] == "text")
@@ -160,9 +160,9 @@ def test_a_hardly_tuned_text_prompt_keeps_its_tokens(sweep: Path) -> None:
     assert "dog" in set(neighbours.loc[neighbours["in_lexicon"].astype(str) == "True", "token"])
 
 
-def test_random_vectors_are_no_runs_start(sweep: Path) -> None:
+def test_random_vectors_are_no_runs_start(small_sweep: Path) -> None:
     for task in ("cb", "rte", "copa"):
-        for run in sweep.glob(f"{task}/*"):
+        for run in small_sweep.glob(f"{task}/*"):
             if (run / "initial.safetensors").exists():
                 start = load_file(run / "initial.safetensors")["prompt"]
                 noise = random_vectors(task, start.shape).numpy()
@@ -170,8 +170,8 @@ def test_random_vectors_are_no_runs_start(sweep: Path) -> None:
                 assert ((start * noise).sum(1) / lengths).max() < 0.999
 
 
-def test_readings_are_scored_where_the_words_are_known(sweep: Path) -> None:
-    table = pd.read_csv(sweep / "analysis/tables/readings.csv")
+def test_readings_are_scored_where_the_words_are_known(small_sweep: Path) -> None:
+    table = pd.read_csv(small_sweep / "analysis/tables/readings.csv")
     assert set(table["truth"]) == {"taught words", "functional words"} and set(table["task"]) == {"cb"}
     assert set(table["reading"]) == {
         "nearest", "displacement", "mean displacement", "logit lens", "logit lens, middle layer", "elicitation",
@@ -179,12 +179,12 @@ def test_readings_are_scored_where_the_words_are_known(sweep: Path) -> None:
     }  # fmt: skip
     # Random starts differ by seed, so that their displacements have no mean.
     assert set(table[table["reading"] == "mean displacement"]["variant"]) == {"text"}
-    words = pd.read_csv(sweep / "analysis/tables/readings_words.csv")
+    words = pd.read_csv(small_sweep / "analysis/tables/readings_words.csv")
     assert set(words["task"]) == {"cb", "rte", "copa"} and set(words["prompt"]) == {"tuned", "initial"}
 
 
-def test_a_pruning_curve_ends_in_no_prompt_and_the_whole_prompt(sweep: Path) -> None:
-    curves = pd.read_csv(sweep / "analysis/tables/pruning.csv")
+def test_a_pruning_curve_ends_in_no_prompt_and_the_whole_prompt(small_sweep: Path) -> None:
+    curves = pd.read_csv(small_sweep / "analysis/tables/pruning.csv")
     tuned = curves[curves["prompt"] == "tuned"]
     for ends in (
         tuned[tuned["rows"] == 0],
@@ -194,21 +194,23 @@ def test_a_pruning_curve_ends_in_no_prompt_and_the_whole_prompt(sweep: Path) -> 
     assert set(curves["n"]) == {8 - 3}  # chosen on 3 examples of 8, scored on the others
 
 
-def test_every_row_of_every_run_is_ablated(sweep: Path) -> None:
-    table = pd.read_csv(sweep / "analysis/tables/ablation.csv")
+def test_every_row_of_every_run_is_ablated(small_sweep: Path) -> None:
+    table = pd.read_csv(small_sweep / "analysis/tables/ablation.csv")
     assert set(table["edit"]) == {"dropped", "initial row", "nearest token", "mean embedding"}
     assert table["loss_change"].notna().all() and (table["examples"] == 3).all()
     per_run = table.groupby("run")["row"].nunique()
     rows = {
         json.loads(p.read_text())["run"]: json.loads(p.read_text())["rows"]
-        for p in sweep.glob("*/*/result.json")
+        for p in small_sweep.glob("*/*/result.json")
     }
     assert per_run.to_dict() == rows
 
 
-def test_a_variant_without_runs_of_a_task_is_compared_over_the_others(sweep: Path, tmp_path: Path) -> None:
+def test_a_variant_without_runs_of_a_task_is_compared_over_the_others(
+    small_sweep: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy)
+    shutil.copytree(small_sweep, copy)
     for run in copy.glob("cb/random-*"):
         shutil.rmtree(run)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["similarity"]), Console(quiet=True))
@@ -217,15 +219,15 @@ def test_a_variant_without_runs_of_a_task_is_compared_over_the_others(sweep: Pat
 
 
 def test_runs_that_kept_their_initial_prompt_are_left_out_of_equidistance(
-    sweep: Path, tmp_path: Path
+    small_sweep: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(small_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     path = next(copy.glob("cb/text-seed0-*/result.json"))
     reseal(path.parent, best_step=0)
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["norms"]), Console(quiet=True))
     groups = {}
-    for folder in (sweep, copy):
+    for folder in (small_sweep, copy):
         table = pd.read_csv(folder / "analysis/tables/equidistance.csv")
         groups[folder] = set(zip(table["task"], table["variant"], strict=True))
-    assert groups[sweep] - groups[copy] == {("cb", "text")}
+    assert groups[small_sweep] - groups[copy] == {("cb", "text")}

@@ -167,6 +167,7 @@ def test_a_run_that_was_interrupted_at_the_end_of_an_epoch_gets_its_evaluation(
     with monkeypatch.context() as patch:
         patch.setattr(SaveRuns, "on_validation_batch_start", start)
         patch.setattr(interruption, "received", received_in_evaluation)
+        patch.setattr(interruption, "_ending", None)  # set by `end`, and None again after this context
         with pytest.raises(interruption.Interrupted) as caught:
             train(cut, console)
     assert caught.value.code == 143

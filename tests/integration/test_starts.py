@@ -89,25 +89,29 @@ def settings_of(sweep: Path, task: str) -> Settings:
     return Run.at(next(sweep.glob(f"{task}/text-seed0-*"))).settings
 
 
-def test_a_run_starts_from_the_best_prompt_and_is_known_by_its_content(sweep: Path, tmp_path: Path) -> None:
-    own = started(settings_of(sweep, "rte"), f"{sweep}/cb/text-seed{{seed}}-*", "from", tmp_path)
+def test_a_run_starts_from_the_best_prompt_and_is_known_by_its_content(
+    trained_sweep: Path, tmp_path: Path
+) -> None:
+    own = started(
+        settings_of(trained_sweep, "rte"), f"{trained_sweep}/cb/text-seed{{seed}}-*", "from", tmp_path
+    )
     (run,) = train_pack([own], CONSOLE)
-    source = Run.at(next(sweep.glob("cb/text-seed0-*")))
+    source = Run.at(next(trained_sweep.glob("cb/text-seed0-*")))
     assert (run.initial_prompt().matrix == source.best_prompt().matrix).all()
     copy = tmp_path / "copy/cb" / source.path.name
     shutil.copytree(source.path, copy)
     (again,) = train_pack([replace(own, prompt=PromptSettings(init="run", run=str(copy)))], CONSOLE)
     assert again.id == run.id
-    (other,) = train_pack([started(own, f"{sweep}/cb/random-seed0-*", "from", tmp_path)], CONSOLE)
+    (other,) = train_pack([started(own, f"{trained_sweep}/cb/random-seed0-*", "from", tmp_path)], CONSOLE)
     assert other.id != run.id
 
 
-def test_a_run_starts_from_the_weighted_mean_of_other_tasks(sweep: Path, tmp_path: Path) -> None:
-    patterns = [f"{sweep}/{task}/text-seed{{seed}}-*" for task in ("cb", "rte", "copa")]
-    own = from_mean(settings_of(sweep, "rte"), patterns, tmp_path, seed=1)
+def test_a_run_starts_from_the_weighted_mean_of_other_tasks(trained_sweep: Path, tmp_path: Path) -> None:
+    patterns = [f"{trained_sweep}/{task}/text-seed{{seed}}-*" for task in ("cb", "rte", "copa")]
+    own = from_mean(settings_of(trained_sweep, "rte"), patterns, tmp_path, seed=1)
     (run,) = train_pack([own], CONSOLE)
     cb, like, copa = (
-        Run.at(next(sweep.glob(f"{task}/text-seed1-*"))).best_prompt().matrix
+        Run.at(next(trained_sweep.glob(f"{task}/text-seed1-*"))).best_prompt().matrix
         for task in ("cb", "rte", "copa")
     )
     cosines = [float(torch.cosine_similarity(other.mean(0), like.mean(0), dim=0)) for other in (cb, copa)]
@@ -116,9 +120,11 @@ def test_a_run_starts_from_the_weighted_mean_of_other_tasks(sweep: Path, tmp_pat
     mean = (weights[0] * cb[places[0]] + weights[1] * copa[places[1]]) / sum(weights)
     assert torch.allclose(run.initial_prompt().matrix, mean, atol=1e-6)
 
-    shutil.copytree(sweep, tmp_path / "copy", ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(trained_sweep, tmp_path / "copy", ignore=shutil.ignore_patterns("analysis"))
     elsewhere = [
-        pattern.replace(str(sweep), str(tmp_path / "copy")) for pattern in patterns if "/rte/" not in pattern
+        pattern.replace(str(trained_sweep), str(tmp_path / "copy"))
+        for pattern in patterns
+        if "/rte/" not in pattern
     ]
     (again,) = train_pack([from_mean(own, elsewhere, tmp_path, seed=1)], CONSOLE)
     assert again.id == run.id
@@ -127,13 +133,13 @@ def test_a_run_starts_from_the_weighted_mean_of_other_tasks(sweep: Path, tmp_pat
 
 
 def test_a_prefix_starts_from_the_mean_of_prefixes_and_not_of_prompts_and_prefixes(
-    sweep: Path, tmp_path: Path
+    trained_sweep: Path, tmp_path: Path
 ) -> None:
     settings = {
         task: replace(
-            settings_of(sweep, task),
+            settings_of(trained_sweep, task),
             method=PrefixSettings("prefix", None),
-            trainer=replace(settings_of(sweep, task).trainer, max_steps=1),
+            trainer=replace(settings_of(trained_sweep, task).trainer, max_steps=1),
             sweep="prefixes",
             output_root=str(tmp_path),
         )
@@ -146,18 +152,18 @@ def test_a_prefix_starts_from_the_mean_of_prefixes_and_not_of_prompts_and_prefix
     cb, target, copa = (prefixes[task].best_prompt().matrix for task in ("cb", "rte", "copa"))
     expected = mean_prompt([cb, copa], similarity_weights([cb, copa], target), len(target))
     assert run.initial_prompt().method == "prefix" and torch.equal(run.initial_prompt().matrix, expected)
-    mixed = replace(mean, runs=[sources[0], f"{sweep}/copa/text-seed0-*"])
+    mixed = replace(mean, runs=[sources[0], f"{trained_sweep}/copa/text-seed0-*"])
     with pytest.raises(UserError, match=r"prompt\.runs: some runs hold prefixes .* name runs of one method"):
         train_pack([replace(settings["rte"], prompt=mixed)], CONSOLE)
 
 
-def test_a_mean_of_prompts_that_are_not_similar_is_refused(sweep: Path, tmp_path: Path) -> None:
+def test_a_mean_of_prompts_that_are_not_similar_is_refused(trained_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "opposite/cb/text-seed0-x"
-    shutil.copytree(next(sweep.glob("cb/text-seed0-*")), copy)
-    like = Run.at(next(sweep.glob("rte/text-seed0-*"))).best_prompt()
+    shutil.copytree(next(trained_sweep.glob("cb/text-seed0-*")), copy)
+    like = Run.at(next(trained_sweep.glob("rte/text-seed0-*"))).best_prompt()
     replace(like, matrix=-like.matrix, task="cb").save(copy / "prompt.safetensors")
-    prompt = PromptSettings(init="mean", runs=[str(copy)], like=f"{sweep}/rte/text-seed0-*")
-    own = replace(settings_of(sweep, "rte"), prompt=prompt, sweep="spot", output_root=str(tmp_path))
+    prompt = PromptSettings(init="mean", runs=[str(copy)], like=f"{trained_sweep}/rte/text-seed0-*")
+    own = replace(settings_of(trained_sweep, "rte"), prompt=prompt, sweep="spot", output_root=str(tmp_path))
     with pytest.raises(UserError, match=r"cb/text-seed0-x/prompt\.safetensors: differs from its checksum"):
         train_pack([own], CONSOLE)
     reseal(copy)
@@ -167,20 +173,20 @@ def test_a_mean_of_prompts_that_are_not_similar_is_refused(sweep: Path, tmp_path
         train_pack([own], CONSOLE)
 
 
-def test_a_source_that_is_not_finished_is_refused(sweep: Path, tmp_path: Path) -> None:
+def test_a_source_that_is_not_finished_is_refused(trained_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "unfinished/cb/text-seed0-x"
-    shutil.copytree(next(sweep.glob("cb/text-seed0-*")), copy)
+    shutil.copytree(next(trained_sweep.glob("cb/text-seed0-*")), copy)
     (copy / "result.json").unlink()
     with pytest.raises(UserError, match=r"result\.json: "):
-        train_pack([started(settings_of(sweep, "rte"), str(copy), "from", tmp_path)], CONSOLE)
+        train_pack([started(settings_of(trained_sweep, "rte"), str(copy), "from", tmp_path)], CONSOLE)
 
 
-def test_the_section_on_runs_from_other_prompts(sweep: Path, tmp_path: Path) -> None:
+def test_the_section_on_runs_from_other_prompts(trained_sweep: Path, tmp_path: Path) -> None:
     source = tmp_path / "small"
-    shutil.copytree(sweep, source, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(trained_sweep, source, ignore=shutil.ignore_patterns("analysis"))
     tasks = ("cb", "rte", "copa")
     for target in tasks:
-        of_target = settings_of(sweep, target)
+        of_target = settings_of(trained_sweep, target)
         train_pack(
             [
                 started(of_target, f"{source}/{other}/text-seed{{seed}}-*", "spot", tmp_path, seed)
@@ -213,7 +219,8 @@ def test_the_section_on_runs_from_other_prompts(sweep: Path, tmp_path: Path) -> 
         run
         for target in tasks
         for run in train_pack(
-            [from_mean(settings_of(sweep, target), patterns, tmp_path, seed) for seed in (0, 1)], CONSOLE
+            [from_mean(settings_of(trained_sweep, target), patterns, tmp_path, seed) for seed in (0, 1)],
+            CONSOLE,
         )
     ]
     write_report(options, CONSOLE)
@@ -245,7 +252,7 @@ def test_the_section_on_runs_from_other_prompts(sweep: Path, tmp_path: Path) -> 
     assert "runs from a mean are compared with runs from one prompt" in (made / "report.html").read_text()
     for run in runs:
         shutil.rmtree(run.path)
-    (again,) = train_pack([started(settings_of(sweep, "cb"), patterns[1], "spot", tmp_path)], CONSOLE)
+    (again,) = train_pack([started(settings_of(trained_sweep, "cb"), patterns[1], "spot", tmp_path)], CONSOLE)
     assert again.done
     shutil.rmtree(source)  # the sources are no longer there
     write_report(options, CONSOLE)
@@ -253,11 +260,13 @@ def test_the_section_on_runs_from_other_prompts(sweep: Path, tmp_path: Path) -> 
     assert not (made / "figures/spot.png").exists()
 
 
-def test_runs_that_have_no_comparison_are_left_out_with_the_reason(sweep: Path, tmp_path: Path) -> None:
+def test_runs_that_have_no_comparison_are_left_out_with_the_reason(
+    trained_sweep: Path, tmp_path: Path
+) -> None:
     source = tmp_path / "small"
-    shutil.copytree(sweep, source, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(trained_sweep, source, ignore=shutil.ignore_patterns("analysis"))
     patterns = {task: f"{source}/{task}/text-seed{{seed}}-*" for task in ("cb", "copa")}
-    own = settings_of(sweep, "rte")
+    own = settings_of(trained_sweep, "rte")
     from_cb, from_copa = (started(own, pattern, "spot", tmp_path) for pattern in patterns.values())
     mean = from_mean(own, list(patterns.values()), tmp_path)
     others = [
@@ -294,8 +303,8 @@ def test_runs_that_have_no_comparison_are_left_out_with_the_reason(sweep: Path, 
     }
 
 
-def test_the_section_on_lengths(sweep: Path, tmp_path: Path) -> None:
-    own = settings_of(sweep, "cb")
+def test_the_section_on_lengths(trained_sweep: Path, tmp_path: Path) -> None:
+    own = settings_of(trained_sweep, "cb")
     trainer = replace(own.trainer, max_epochs=1)
     runs = [
         replace(own, prompt=PromptSettings(init=init, length=length), trainer=trainer, seed=seed,
@@ -322,9 +331,9 @@ def test_the_section_on_lengths(sweep: Path, tmp_path: Path) -> None:
     assert "labels against uniform at the same length" in (made / "report.html").read_text()
 
 
-def test_sweeps_without_such_runs_have_neither_section(sweep: Path, tmp_path: Path) -> None:
+def test_sweeps_without_such_runs_have_neither_section(trained_sweep: Path, tmp_path: Path) -> None:
     copy = tmp_path / "small"
-    shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("analysis"))
+    shutil.copytree(trained_sweep, copy, ignore=shutil.ignore_patterns("analysis"))
     write_report(replace(ANALYSIS, sweep=str(copy), parts=["spot", "lengths", "norms"]), CONSOLE)
     page = (copy / "analysis/report.html").read_text()
     assert (

@@ -66,7 +66,7 @@ class SaveRuns(Callback):
         if number:
             if isinstance(module, PromptTuning):
                 self._save(trainer, module)
-            raise interruption.Interrupted(signal.Signals(number), quiet=trainer.global_rank > 0)
+            interruption.end(signal.Signals(number), quiet=trainer.global_rank > 0)
 
     def _save(self, trainer: L.Trainer, module: PromptTuning) -> None:
         if getattr(trainer, "fast_dev_run", False):
