@@ -35,6 +35,7 @@ from softprompt.parsing import parse_settings
 from softprompt.settings import Settings
 
 THOROUGH = "SOFTPROMPT_THOROUGH" in os.environ  # as CI does; a test run by hand should take minutes
+thorough = pytest.mark.skipif(not THOROUGH, reason="slow: set SOFTPROMPT_THOROUGH")
 
 torch.set_num_threads(1)  # the models are tiny: a second thread costs more than it brings
 

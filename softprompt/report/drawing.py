@@ -5,15 +5,16 @@ import logging
 import re
 import warnings
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, findSystemFonts, fontManager, get_font
+from matplotlib.transforms import Bbox
 
 from softprompt.console import show_control_characters
 from softprompt.files import write_atomically
@@ -37,7 +38,6 @@ STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "legend.frameon": False,
-    "savefig.bbox": "tight",
     "svg.hashsalt": "softprompt",  # equal figures are equal files
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
@@ -112,16 +112,22 @@ class Drawing:
             root.remove(metadata)
         return ElementTree.tostring(root, encoding="unicode")
 
+    @cached_property
+    def _box(self) -> Bbox:
+        """The part of the figure that has something in it, in inches, once everything has its place.
+
+        Computed once: for every file anew it would take most of the time.
+        """
+        self.figure.set_dpi(DPI)
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        return self.figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
+
     def _rendered(self, kind: str) -> bytes:
         buffer = io.BytesIO()
         with rc_context(STYLE), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box
             # Without a date, so that equal figures are equal files.
             metadata = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else {}
-            if self.figure.get_layout_engine() is not None:
-                # Computed once: it takes half of the time of every file.
-                self.figure.set_dpi(DPI)
-                self.figure.draw_without_rendering()
-                self.figure.set_layout_engine("none")
-            self.figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+            self.figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches=self._box, metadata=metadata)
         return buffer.getvalue()

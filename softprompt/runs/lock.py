@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from softprompt import interruption
 from softprompt.errors import InUse, UserError
 from softprompt.files import machine, writing
 
@@ -54,7 +55,8 @@ class RunLock:
             self._made = [folder for folder in self.path.parents if not folder.exists()]
             try:
                 while self._descriptor is None:
-                    self._descriptor = self._locked_file()
+                    with interruption.deferred():  # which would leave an open file behind
+                        self._descriptor = self._locked_file()
                     self._watch_other_owner()
                     # If the other owner released the lock in the meantime, it removed the file.
                     if not self._is_the_file(self._descriptor):
@@ -65,19 +67,29 @@ class RunLock:
                     time.sleep(self.stale / 60)
                     self.check()
             except BaseException:
+                self._remove_unnamed_file()
                 self._close()
                 raise
         threading.Thread(target=self._touch, daemon=True, name="lock-heartbeat").start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._released.set()
-        if self._owner().get("token") == self._token:
+        """Release the lock, also one that was not acquired."""
+        with interruption.deferred():
+            self._released.set()
+            if self._owner().get("token") == self._token:
+                self.path.unlink(missing_ok=True)
+            self._close()
+            for folder in self._made:  # innermost first; those with files in them stay
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def _remove_unnamed_file(self) -> None:
+        """Remove the file if this process was interrupted between making it and writing its name."""
+        if self._descriptor is None or not self._has_flock() or not self._is_the_file(self._descriptor):
+            return
+        if self._owner().get("token") in (None, self._token):
             self.path.unlink(missing_ok=True)
-        self._close()
-        for folder in self._made:  # innermost first; those with files in them stay
-            with suppress(OSError):
-                folder.rmdir()
 
     @property
     def _token(self) -> str:

@@ -73,7 +73,7 @@ class WaitingRuns:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:
+        with interruption.deferred(), ExitStack() as stack:
             for lock in self._locks.values():
                 stack.push(lock)
         self._locks.clear()
@@ -178,7 +178,10 @@ class WaitingRuns:
         if run.settings.logger.lightning:
             logger_class(run.settings.logger)
         if is_first_process() and not is_dry(run.settings.trainer):
-            self._locks[run.path] = RunLock(run.path, self._say).__enter__()
+            lock = self._locks[run.path] = RunLock(
+                run.path, self._say
+            )  # first, so that it is always released
+            lock.__enter__()
             if self._is_settled(run):  # another process has finished it in the meantime
                 self._release(run)
                 return None, []
@@ -216,7 +219,8 @@ class WaitingRuns:
         self.report(run.settings, "done", {"summary": summary(result), "value": value, "before": before})
 
     def _release(self, run: Run) -> None:
-        if run in self.claimed:
-            self.claimed.remove(run)
-        if lock := self._locks.pop(run.path, None):
-            lock.__exit__()
+        with interruption.deferred():
+            if run in self.claimed:
+                self.claimed.remove(run)
+            if lock := self._locks.pop(run.path, None):
+                lock.__exit__()

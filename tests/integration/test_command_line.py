@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from softprompt.prompt import SoftPrompt
-from tests.conftest import ROOT, THOROUGH
+from tests.conftest import ROOT, THOROUGH, thorough
 from tests.wandb_file import read_wandb_file
 
 Command = list[str]
@@ -169,6 +169,7 @@ def test_a_failed_run_fails_the_sweep_and_the_others_go_on(
         assert "UserError: prompt.length=0: should be greater" in log.read_text()
 
 
+@thorough
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there are GPUs")
 def test_a_sweep_over_several_devices_says_why_a_run_failed(tmp_path: Path) -> None:
     result = call("train.py", "-m", "trainer=ddp", f"output_root={tmp_path}")
@@ -199,6 +200,7 @@ def test_a_process_with_a_rank_trains_a_run_of_its_own(
     assert "exact match" in result.stdout and len(list(tmp_path.glob("ranks/cb/*/result.json"))) == 1
 
 
+@thorough
 def test_optuna_finds_a_better_learning_rate_than_the_worst(tmp_path: Path) -> None:
     """`train.py` returns its objective, so a Hydra sweeper can search for the best settings."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
@@ -241,6 +243,7 @@ def test_weights_and_biases_records_offline(tiny: Command, tmp_path: Path) -> No
     assert found.group == "watched" and {"val/exact_match", "val/rank_accuracy"} <= set(found.steps[2])
 
 
+@thorough
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_learn_what_one_learns(tiny: Command, tmp_path: Path) -> None:
     from safetensors.torch import load_file

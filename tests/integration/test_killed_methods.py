@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import THOROUGH, checkpoint_state
+from tests.conftest import checkpoint_state, thorough
 from tests.integration.test_sweeps import finish, outcome, start, wait_for
 
 # A method of a folder of the user's, because `method.hidden` is a key of one method only.
@@ -42,7 +42,7 @@ def steps_of(state: dict[str, Any]) -> int:
     return int(state["order"]["epoch"] * 6 + state["order"]["step"])
 
 
-@pytest.mark.skipif(not THOROUGH, reason="takes a minute: set SOFTPROMPT_THOROUGH")
+@thorough
 def test_runs_of_every_method_end_after_kill_9_with_the_bytes_of_undisturbed_ones(
     command: list[str], tmp_path: Path
 ) -> None:

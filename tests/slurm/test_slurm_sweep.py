@@ -6,9 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import ROOT, THOROUGH
+from tests.conftest import ROOT, thorough
 from tests.integration.test_command_line import call
 from tests.slurm.conftest import SlurmCluster
 
@@ -27,7 +25,7 @@ def running(slurm: SlurmCluster) -> list[str]:
     )
 
 
-@pytest.mark.skipif(not THOROUGH, reason="takes two minutes: set SOFTPROMPT_THOROUGH")
+@thorough
 def test_a_sweep_through_slurm_survives_a_requeue_and_a_dead_node_daemon(
     slurm: SlurmCluster, tmp_path: Path, model_folder: Path, data_folder: Path
 ) -> None:

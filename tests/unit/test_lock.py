@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from softprompt.errors import UserError
+from softprompt import interruption
+from softprompt.errors import InUse, UserError
 from softprompt.runs.lock import RunLock
 
 HOLD = "import sys, time; from pathlib import Path; from softprompt.runs.lock import RunLock\nwith RunLock(Path(sys.argv[1]), print):\n    print('has it', flush=True); time.sleep(60)"
@@ -124,3 +126,57 @@ def test_the_file_is_touched(tmp_path: Path) -> None:
         seen = (tmp_path / ".lock").stat().st_mtime_ns
         time.sleep(0.3)
         assert (tmp_path / ".lock").stat().st_mtime_ns > seen
+
+
+@pytest.mark.parametrize("step", ["_watch_other_owner", "_write_owner", "_has_flock"])
+def test_an_interrupted_acquisition_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A signal may raise at any point but in `_locked_file`, where it waits."""
+    lock = RunLock(tmp_path / "run", print)
+    with monkeypatch.context() as patch:
+        original, calls = getattr(RunLock, step), []
+
+        def interrupted(self: RunLock, *arguments: object) -> object:
+            calls.append(step)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            return original(self, *arguments)
+
+        patch.setattr(RunLock, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock.__enter__()
+        lock.__exit__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_acquisition_leaves_the_owners_file(tmp_path: Path) -> None:
+    process = hold(tmp_path)
+    lock = RunLock(tmp_path, print)
+    with pytest.raises(InUse):
+        lock.__enter__()
+    lock.__exit__()
+    assert json.loads((tmp_path / ".lock").read_text())["process"] == process.pid
+    process.kill()
+    process.wait()
+
+
+def test_a_signal_during_the_release_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "_received", None)
+    before = signal.getsignal(signal.SIGHUP)
+    interruption.listen(take=[signal.SIGHUP])
+    try:
+        with RunLock(tmp_path / "run", print) as lock:
+            original = lock._owner
+
+            def signalled() -> dict[str, object]:
+                signal.raise_signal(signal.SIGHUP)
+                return original()
+
+            lock._owner = signalled  # type: ignore[method-assign]
+        assert interruption.received() == signal.SIGHUP
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not list(tmp_path.iterdir())
