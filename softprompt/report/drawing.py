@@ -116,7 +116,7 @@ class Drawing:
     def _box(self) -> Bbox:
         """The part of the figure that has something in it, in inches, once everything has its place.
 
-        Computed once: for every file anew it would take most of the time.
+        Computed once for all files, because it takes as long as drawing one.
         """
         self.figure.set_dpi(DPI)
         self.figure.draw_without_rendering()
