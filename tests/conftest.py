@@ -25,6 +25,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from xdist.scheduler import LoadFileScheduling
 
 from softprompt.backbone import Backbone
 from softprompt.backbone.bloom import BloomBackbone
@@ -82,6 +83,18 @@ def make_model(kind: str, **changes: int) -> torch.nn.Module:
             shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, **changes}
             model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, initializer_range=0.3, **shape, **ends))
     return model.eval()
+
+
+class ByFile(LoadFileScheduling):
+    """A process runs all tests of a file; one process, those of the small sweep's report, which takes long to write."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "report" if Path(file).stem in ("test_page", "test_report", "test_report_numbers") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

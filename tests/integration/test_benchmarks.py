@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, thorough
 
 pytest.importorskip("peft", reason="peft is not installed")
 
 
+@thorough
 def test_a_step_has_the_same_loss_and_gradient_as_peft() -> None:
     command = [
         sys.executable, "benchmarks/step.py", "--shape", "smollm2_135m", "--layers", "1", "--dtype", "float32",

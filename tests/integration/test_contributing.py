@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, thorough
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = dict(
@@ -46,6 +46,7 @@ def test_the_page_has_all_the_files() -> None:
     ]
 
 
+@thorough
 def test_a_new_task_model_optimiser_initialiser_and_reading(
     checkout: Path, data_folder: Path, tmp_path: Path
 ) -> None:
