@@ -1,7 +1,8 @@
 """SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 end a command cleanly, between two steps.
 
 SIGTERM is what `kill` and schedulers send; SIGHUP is what a lost connection sends, unless `nohup` is used; SIGUSR1 is what Slurm sends with `--signal=USR1@60` before its time limit.
-While a model computes, a signal only sets a flag, which the training loop polls. At other times it raises at once.
+While a model computes, a signal only sets a flag, which the training loop polls. At other times it raises at once, perhaps in
+the middle of a library's work, so any error after that is taken for the interruption.
 The exit code is 128 + the signal's number, as in a shell: 143 for SIGTERM, 130 for Ctrl-C.
 """
 
@@ -85,9 +86,10 @@ def raise_if_received(quiet: bool = False) -> None:
 
 
 def end(received: signal.Signals, quiet: bool = False) -> NoReturn:
-    """End the process because of this signal, with everything saved that has to be.
+    """Raise the interruption that ends this process, and remember it for `ending`.
 
     Args:
+        received: the signal.
         quiet: see `Interrupted`.
 
     Raises:

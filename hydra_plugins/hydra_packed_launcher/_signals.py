@@ -22,13 +22,13 @@ def signals_at_pauses() -> Iterator[Callable[[float], None]]:
     if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
         yield time.sleep
         return
-    arrived: list[int] = []
-    before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    arrived: list[signal.Signals] = []
+    before: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {}
 
     def keep(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
+        arrived.append(signal.Signals(number))
         if len(arrived) > 1:
-            before[number](number, frame)
+            before[arrived[-1]](number, frame)
 
     def pause(seconds: float) -> None:
         time.sleep(seconds)
@@ -36,14 +36,14 @@ def signals_at_pauses() -> Iterator[Callable[[float], None]]:
             number = arrived.pop(0)
             before[number](number, None)
 
-    for valid in signal.valid_signals():
-        handler = signal.getsignal(valid)
+    for number in signal.Signals:
+        handler = signal.getsignal(number)
         if callable(handler):  # SIG_DFL and SIG_IGN are not
-            before[valid] = handler
+            before[number] = handler
     try:
-        for replaced in before:
-            signal.signal(replaced, keep)
+        for number in before:
+            signal.signal(number, keep)
         yield pause
     finally:
-        for replaced, handler in before.items():
-            signal.signal(replaced, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

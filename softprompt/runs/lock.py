@@ -55,7 +55,7 @@ class RunLock:
             self._made = [folder for folder in self.path.parents if not folder.exists()]
             try:
                 while self._descriptor is None:
-                    with interruption.deferred():  # which would leave an open file behind
+                    with interruption.deferred():  # an exception inside would leave the file open
                         self._descriptor = self._locked_file()
                     self._watch_other_owner()
                     # If the other owner released the lock in the meantime, it removed the file.
@@ -67,7 +67,7 @@ class RunLock:
                     time.sleep(self.stale / 60)
                     self.check()
             except BaseException:
-                self._remove_unnamed_file()
+                self._remove_own_file()
                 self._close()
                 raise
         threading.Thread(target=self._touch, daemon=True, name="lock-heartbeat").start()
@@ -84,8 +84,8 @@ class RunLock:
                 with suppress(OSError):
                     folder.rmdir()
 
-    def _remove_unnamed_file(self) -> None:
-        """Remove the file if this process was interrupted between making it and writing its name."""
+    def _remove_own_file(self) -> None:
+        """Remove the file if it has no owner, or this one: acquiring it was interrupted."""
         if self._descriptor is None or not self._has_flock() or not self._is_the_file(self._descriptor):
             return
         if self._owner().get("token") in (None, self._token):

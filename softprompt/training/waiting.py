@@ -178,9 +178,8 @@ class WaitingRuns:
         if run.settings.logger.lightning:
             logger_class(run.settings.logger)
         if is_first_process() and not is_dry(run.settings.trainer):
-            lock = self._locks[run.path] = RunLock(
-                run.path, self._say
-            )  # first, so that it is always released
+            # Kept before it is acquired: a signal between the two would leave it behind.
+            lock = self._locks[run.path] = RunLock(run.path, self._say)
             lock.__enter__()
             if self._is_settled(run):  # another process has finished it in the meantime
                 self._release(run)
